@@ -1,0 +1,1 @@
+"""kubeloop: a whole Kubernetes cluster in one asyncio event loop."""
