@@ -1,0 +1,163 @@
+"""How an API server speaks to an etcd, whichever it is: the embedded actor (`ActorKV`), or a real cluster."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from kubeloop.actors.etcd.messages import (
+    CasResult,
+    Compact,
+    Compare,
+    DeleteIf,
+    DeleteRange,
+    DeleteResult,
+    EventType,
+    LeaseGrant,
+    LeaseGranted,
+    LeaseKeepAlive,
+    LeaseRevoke,
+    Put,
+    PutIf,
+    PutResult,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
+    Watch,
+)
+from kubeloop.runtime.actor import ActorRef
+from kubeloop.store.model import Op
+from kubeloop.store.watch import OnClosed, Sink
+
+
+class WatchHandle(Protocol):
+    def cancel(self) -> None:
+        """End the watch: no call of its sink or its `on_closed` comes after this. Twice is once."""
+
+
+class KV(Protocol):
+    """etcd's KV, Watch and Lease services as one object. Errors: `EtcdError`, `CompactedError`, `ActorStopped`,
+    `Unreachable`."""
+
+    async def range(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+    ) -> RangeResult: ...
+
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResult: ...
+
+    async def put_if(self, key: bytes, value: bytes, mod_revision: int, *, lease: int = 0) -> CasResult:
+        """Write a key that is still at `mod_revision` (0: that is not there); else the version found."""
+        ...
+
+    async def delete_if(self, key: bytes, mod_revision: int) -> CasResult:
+        """Delete a key that is still at `mod_revision`; else the version found."""
+        ...
+
+    async def delete_range(
+        self, key: bytes, range_end: bytes | None = None, *, prev_kv: bool = False
+    ) -> DeleteResult: ...
+
+    async def txn(
+        self, compare: Sequence[Compare] = (), success: Sequence[Op] = (), failure: Sequence[Op] = ()
+    ) -> TxnResult: ...
+
+    async def compact(self, revision: int) -> None: ...
+
+    async def watch(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        sink: Sink,
+        on_closed: OnClosed | None = None,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Sequence[EventType] = (),
+    ) -> WatchHandle:
+        """`sink(events)` once a transaction, in order; `on_closed(error)` once if it ends otherwise than by cancel."""
+        ...
+
+    async def lease_grant(self, ttl_seconds: int, lease_id: int = 0) -> LeaseGranted: ...
+
+    async def lease_keep_alive(self, lease_id: int) -> LeaseGranted: ...
+
+    async def lease_revoke(self, lease_id: int) -> None: ...
+
+
+class ActorKV:
+    """`KV` over the etcd actor."""
+
+    def __init__(self, etcd: ActorRef) -> None:
+        self._etcd = etcd
+        self._ask = etcd.ask
+
+    async def range(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+    ) -> RangeResult:
+        message = Range(key, range_end, revision, limit, keys_only=keys_only, count_only=count_only)
+        result: RangeResult = await self._ask(message)
+        return result
+
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResult:
+        result: PutResult = await self._ask(Put(key, value, lease, prev_kv))
+        return result
+
+    async def put_if(self, key: bytes, value: bytes, mod_revision: int, *, lease: int = 0) -> CasResult:
+        result: CasResult = await self._ask(PutIf(key, value, mod_revision, lease))
+        return result
+
+    async def delete_if(self, key: bytes, mod_revision: int) -> CasResult:
+        result: CasResult = await self._ask(DeleteIf(key, mod_revision))
+        return result
+
+    async def delete_range(self, key: bytes, range_end: bytes | None = None, *, prev_kv: bool = False) -> DeleteResult:
+        result: DeleteResult = await self._ask(DeleteRange(key, range_end, prev_kv))
+        return result
+
+    async def txn(
+        self, compare: Sequence[Compare] = (), success: Sequence[Op] = (), failure: Sequence[Op] = ()
+    ) -> TxnResult:
+        result: TxnResult = await self._ask(Txn(tuple(compare), tuple(success), tuple(failure)))
+        return result
+
+    async def compact(self, revision: int) -> None:
+        await self._ask(Compact(revision))
+
+    async def watch(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        sink: Sink,
+        on_closed: OnClosed | None = None,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Sequence[EventType] = (),
+    ) -> WatchHandle:
+        message = Watch(key, sink, range_end, start_revision, prev_kv, tuple(filters), on_closed)
+        handle: WatchHandle = await self._ask(message)
+        return handle
+
+    async def lease_grant(self, ttl_seconds: int, lease_id: int = 0) -> LeaseGranted:
+        result: LeaseGranted = await self._ask(LeaseGrant(ttl_seconds, lease_id))
+        return result
+
+    async def lease_keep_alive(self, lease_id: int) -> LeaseGranted:
+        result: LeaseGranted = await self._ask(LeaseKeepAlive(lease_id))
+        return result
+
+    async def lease_revoke(self, lease_id: int) -> None:
+        await self._ask(LeaseRevoke(lease_id))

@@ -1,0 +1,151 @@
+"""What the etcd actor is asked. The operations and answers are the store's own words, passed on unchanged.
+
+Failures are answered with `EtcdError`, whose `code` and text are etcd's; `CompactedError` also carries the revision.
+"""
+
+from msgspec import Struct
+
+from kubeloop.runtime.actor import ReplyError
+from kubeloop.store.model import (
+    CasResult,
+    Compare,
+    DeleteRange,
+    DeleteResult,
+    Event,
+    EventType,
+    KeyValue,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
+    prefix_range_end,
+)
+from kubeloop.store.watch import OnClosed, Sink
+
+__all__ = [
+    "CasResult",
+    "Compact",
+    "CompactedError",
+    "Compare",
+    "DeleteIf",
+    "DeleteRange",
+    "DeleteResult",
+    "EtcdError",
+    "Event",
+    "EventType",
+    "KeyValue",
+    "LeaseGrant",
+    "LeaseGranted",
+    "LeaseKeepAlive",
+    "LeaseRevoke",
+    "LeaseTimeToLive",
+    "Put",
+    "PutIf",
+    "PutResult",
+    "Range",
+    "RangeResult",
+    "Status",
+    "StatusResult",
+    "Txn",
+    "TxnResult",
+    "Watch",
+    "prefix_range_end",
+]
+
+
+class EtcdError(ReplyError):
+    """A request that etcd refuses. `str(error)` is etcd's message, `code` the gRPC status code's name."""
+
+    def __init__(self, text: str, code: str = "UNKNOWN") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class CompactedError(EtcdError):
+    """The revision asked for is gone; `compact_revision` is the oldest that is left."""
+
+    def __init__(self, text: str, code: str = "OUT_OF_RANGE", compact_revision: int = 0) -> None:
+        super().__init__(text, code)
+        self.compact_revision = compact_revision
+
+
+class PutIf(Struct, frozen=True):
+    """Write a key that is still at `mod_revision` (0: that is not there). Answer: `CasResult`."""
+
+    key: bytes
+    value: bytes
+    mod_revision: int
+    lease: int = 0
+
+
+class DeleteIf(Struct, frozen=True):
+    """Delete a key that is still at `mod_revision`. Answer: `CasResult`."""
+
+    key: bytes
+    mod_revision: int
+
+
+class Compact(Struct, frozen=True):
+    """Forget what only revisions before `revision` can read. Answer: None."""
+
+    revision: int
+
+
+class LeaseGrant(Struct, frozen=True):
+    """A lease of `ttl_seconds`; id 0 lets etcd choose. Answer: `LeaseGranted`."""
+
+    ttl_seconds: int
+    id: int = 0
+
+
+class LeaseGranted(Struct, frozen=True):
+    id: int
+    ttl_seconds: int
+
+
+class LeaseRevoke(Struct, frozen=True):
+    """Delete a lease and its keys. Answer: None."""
+
+    id: int
+
+
+class LeaseKeepAlive(Struct, frozen=True):
+    """Give a lease its whole time again. Answer: `LeaseGranted`."""
+
+    id: int
+
+
+class LeaseTimeToLive(Struct, frozen=True):
+    """Answer: `kubeloop.store.lease.LeaseStatus`."""
+
+    id: int
+
+
+class Status(Struct, frozen=True):
+    """Answer: `StatusResult`."""
+
+
+class StatusResult(Struct, frozen=True):
+    revision: int
+    compact_revision: int
+    keys: int
+    watches: int
+    leases: int
+
+
+class Watch(Struct, frozen=True):
+    """Watch a key or range. Answer: a handle whose `cancel()` ends it.
+
+    `sink(events)` is called synchronously, one call a transaction; events of the past, when `start_revision` asks for
+    them, before the answer. `on_closed(error)` is called once if the watch ends otherwise than by `cancel()`.
+    """
+
+    key: bytes
+    sink: Sink
+    range_end: bytes | None = None
+    start_revision: int = 0
+    prev_kv: bool = False
+    filters: tuple[EventType, ...] = ()
+    on_closed: OnClosed | None = None

@@ -1,0 +1,92 @@
+"""What etcd refuses before it looks at any data: empty keys, contradictory puts, a key written twice."""
+
+from collections.abc import Sequence
+
+from kubeloop.store.errors import (
+    DuplicateKeyError,
+    EmptyKeyError,
+    InvalidSortOptionError,
+    LeaseProvidedError,
+    TooManyOpsError,
+    ValueProvidedError,
+)
+from kubeloop.store.model import DeleteRange, Op, Put, Range, Txn
+
+Intervals = list[tuple[bytes, bytes | None]]
+
+
+def check_put(op: Put) -> None:
+    if not op.key:
+        raise EmptyKeyError
+    if op.ignore_value and op.value:
+        raise ValueProvidedError
+    if op.ignore_lease and op.lease:
+        raise LeaseProvidedError
+
+
+def check_txn(txn: Txn, ops_max: int) -> None:
+    """Check a transaction and everything nested in it, in etcd's order: shapes first, then keys written twice."""
+    _check_shape(txn, ops_max)
+    _written(txn.success)
+    _written(txn.failure)
+
+
+def _check_shape(txn: Txn, ops_max: int) -> None:
+    if max(len(txn.compare), len(txn.success), len(txn.failure)) > ops_max:
+        raise TooManyOpsError
+    if not all(compare.key for compare in txn.compare):
+        raise EmptyKeyError
+    for branch in (txn.success, txn.failure):
+        for op in branch:
+            match op:
+                case Put():
+                    check_put(op)
+                case Txn():
+                    _check_shape(op, ops_max)
+                case _:
+                    if not op.key:
+                        raise EmptyKeyError
+                    if isinstance(op, Range) and op.sort_order not in ("none", "ascend", "descend"):
+                        raise InvalidSortOptionError
+
+
+def _written(ops: Sequence[Op]) -> tuple[dict[bytes, None], Intervals]:
+    """The keys put and the intervals deleted by one branch; raises when two of its operations meet.
+
+    The two branches of a nested transaction exclude each other, so they may write the same key.
+    """
+    puts: dict[bytes, None] = {}
+    deletes: Intervals = [_interval(op) for op in ops if isinstance(op, DeleteRange)]
+    for op in ops:
+        if not isinstance(op, Txn):
+            continue
+        puts_then, deletes_then = _written(op.success)
+        puts_else, deletes_else = _written(op.failure)
+        for key in puts_then:
+            _claim(key, puts, deletes)
+        for key in puts_else:
+            if key not in puts_then:
+                _claim(key, puts, deletes)
+            elif _covered(key, deletes):
+                raise DuplicateKeyError
+        deletes = deletes + deletes_then + deletes_else
+    for op in ops:
+        if isinstance(op, Put):
+            _claim(op.key, puts, deletes)
+    return puts, deletes
+
+
+def _claim(key: bytes, puts: dict[bytes, None], deletes: Intervals) -> None:
+    if key in puts or _covered(key, deletes):
+        raise DuplicateKeyError
+    puts[key] = None
+
+
+def _covered(key: bytes, intervals: Intervals) -> bool:
+    return any(start <= key and (end is None or key < end) for start, end in intervals)
+
+
+def _interval(op: DeleteRange) -> tuple[bytes, bytes | None]:
+    if not op.range_end:
+        return op.key, op.key + b"\0"
+    return op.key, None if op.range_end == b"\0" else op.range_end
