@@ -1,0 +1,58 @@
+"""Child tasks. Everything that runs is a child of an actor or of the System, and ends with it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Protocol
+
+
+class Spawner(Protocol):
+    """Whoever may own child tasks: an Actor, a System."""
+
+    def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any, name: str = ...) -> "Child":
+        """Runs `await function(*args)` as a child task."""
+        ...
+
+
+class Child:
+    """A child task. Awaiting it waits for its end and gives its result; many may, and leaving does not cancel it."""
+
+    __slots__ = ("_task", "error", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.error: BaseException | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def cancel(self) -> None:
+        """Ends it at its next await; nothing happens when it has ended."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def done(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    async def wait(self) -> Any:
+        """Its result; raises what it raised, or ChildCancelled."""
+        task = self._task
+        assert task is not None
+        if not task.done():
+            await asyncio.wait([task])
+        if task.cancelled():
+            raise ChildCancelled(f"{self.name} was cancelled")
+        if self.error is not None:
+            raise self.error
+        return task.result()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.wait().__await__()
+
+    def __repr__(self) -> str:
+        return f"<Child {self.name}{' done' if self.done() else ''}>"
+
+
+class ChildCancelled(Exception):
+    """The awaited child was cancelled, or its actor ended first."""
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
