@@ -27,8 +27,9 @@ def check_put(op: Put) -> None:
 def check_txn(txn: Txn, ops_max: int) -> None:
     """Check a transaction and everything nested in it, in etcd's order: shapes first, then keys written twice."""
     _check_shape(txn, ops_max)
-    _written(txn.success)
-    _written(txn.failure)
+    for branch in (txn.success, txn.failure):
+        if len(branch) > 1 or (branch and isinstance(branch[0], Txn)):
+            _written(branch)
 
 
 def _check_shape(txn: Txn, ops_max: int) -> None:

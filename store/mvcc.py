@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from heapq import merge
 from operator import attrgetter
 
-from sortedcontainers import SortedList
+from sortedcontainers import SortedList  # type: ignore[import-untyped]
 
 from kubeloop.store.model import DELETE, Event, KeyValue
 

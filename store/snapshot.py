@@ -6,12 +6,11 @@ from kubeloop.store.model import Event, KeyValue
 
 
 class Snapshot(Struct, frozen=True):
-    """`base` are the keys living at `compact_revision` (or at revision 1), in order of key; `log[i]` are the events of
-    revision `log_start + i`; `leases` are pairs of id and time to live in seconds."""
+    """`base` are the keys living at `compact_revision` (or at revision 1), in order of key; `log` the events from
+    `compact_revision` on, in order; `leases` are pairs of id and time to live in seconds."""
 
     revision: int
     compact_revision: int
-    log_start: int
     base: list[KeyValue]
-    log: list[list[Event]]
+    log: list[Event]
     leases: list[tuple[int, int]]

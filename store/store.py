@@ -3,7 +3,9 @@
 Nothing here waits: a call returns when the change is made and every watch has been told of it.
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from kubeloop.store.checks import check_put, check_txn
 from kubeloop.store.errors import (
@@ -41,6 +43,7 @@ from kubeloop.store.snapshot import Snapshot
 from kubeloop.store.watch import OnClosed, Sink, Watch, WatchHub
 
 TXN_OPS_MAX = 128
+mod_revision_of = attrgetter("kv.mod_revision")
 
 
 class Store:
@@ -57,8 +60,8 @@ class Store:
         self.leases = Leases()
         self._txn_ops_max = txn_ops_max
         self._space = KeySpace()
-        self._log: list[list[Event]] = []
-        self._log_start = 2
+        self._log: list[Event] = []
+        self._log_dropped = 0
         self._hub = WatchHub()
 
     # Reading
@@ -115,7 +118,7 @@ class Store:
             raise LeaseNotFoundError
         revision = self.revision + 1
         event = self._write(key, value, lease, self._space.current.get(key), revision)
-        self._commit(revision, [event])
+        self._commit_one(event)
         return event.kv
 
     def put_if(self, key: bytes, value: bytes, mod_revision: int, lease: int = 0) -> CasResult:
@@ -132,7 +135,7 @@ class Store:
             raise LeaseNotFoundError
         revision = self.revision + 1
         event = self._write(key, value, lease, previous, revision)
-        self._commit(revision, [event])
+        self._commit_one(event)
         return CasResult(True, event.kv, revision)
 
     def delete_if(self, key: bytes, mod_revision: int) -> CasResult:
@@ -141,7 +144,7 @@ class Store:
         if previous is None or previous.mod_revision != mod_revision:
             return CasResult(False, previous, self.revision)
         revision = self.revision + 1
-        self._commit(revision, [self._erase(previous, revision)])
+        self._commit_one(self._erase(previous, revision))
         return CasResult(True, previous, revision)
 
     def put_op(self, op: Put) -> PutResult:
@@ -176,7 +179,7 @@ class Store:
         events: list[Event] = []
         results = [self._apply(op, branch, newest + 1, events) for op, branch in plan]
         if events:
-            self._commit(newest + 1, events)
+            self._commit(events)
         return results
 
     def _planned(self, op: Op) -> "tuple[Op, Plan | None]":
@@ -234,16 +237,27 @@ class Store:
             self.leases.move(previous.key, previous.lease, 0)
         return Event(DELETE, tombstone, previous)
 
-    def _commit(self, revision: int, events: list[Event]) -> None:
+    def _commit_one(self, event: Event) -> None:
         if self.journal is not None:
-            try:
-                self.journal.committed(revision, events)
-            except BaseException:
-                self._undo(events)
-                raise
-        self.revision = revision
-        self._log.append(events)
-        self._hub.publish(revision, events)
+            self._write_ahead([event])
+        self.revision = event.kv.mod_revision
+        self._log.append(event)
+        self._hub.publish_one(event)
+
+    def _commit(self, events: list[Event]) -> None:
+        if self.journal is not None:
+            self._write_ahead(events)
+        self.revision = events[0].kv.mod_revision
+        self._log.extend(events)
+        self._hub.publish(events)
+
+    def _write_ahead(self, events: list[Event]) -> None:
+        assert self.journal is not None
+        try:
+            self.journal.committed(events[0].kv.mod_revision, events)
+        except BaseException:
+            self._undo(events)
+            raise
 
     def _undo(self, events: list[Event]) -> None:
         for event in reversed(events):
@@ -266,14 +280,15 @@ class Store:
         if self.journal is not None:
             self.journal.compacted(revision)
         self.compact_revision = revision
-        transactions = revision - self._log_start + 1
-        if transactions <= 0:
-            return
-        for events in self._log[:transactions]:
-            for event in events:
-                self._space.forget_before(event.kv.key, revision)
-        del self._log[: transactions - 1]
-        self._log_start += transactions - 1
+        for event in self._log[: self._log_position(revision + 1)]:
+            self._space.forget_before(event.kv.key, revision)
+        unreadable = self._log_position(revision)
+        del self._log[:unreadable]
+        self._log_dropped += unreadable
+
+    def _log_position(self, revision: int) -> int:
+        """Where the events of `revision` begin."""
+        return bisect_left(self._log, revision, key=mod_revision_of)
 
     # Leases. `now` is in seconds of whatever clock the caller keeps to.
 
@@ -298,11 +313,10 @@ class Store:
         if self.journal is not None:
             self.journal.lease_revoked(lease_id)
         kvs = [self._space.current[key] for key in sorted(lease.keys)]
-        revision = self.revision + 1
-        events = [self._erase(kv, revision) for kv in kvs]
+        events = [self._erase(kv, self.revision + 1) for kv in kvs]
         self.leases.remove(lease_id)
         if events:
-            self._commit(revision, events)
+            self._commit(events)
 
     def lease_time_to_live(self, lease_id: int, *, now: float) -> LeaseStatus:
         return self.leases.status(lease_id, now)
@@ -349,25 +363,41 @@ class Store:
             excluded=frozenset(filters),
             on_closed=on_closed,
         )
-        self.replay(watch.next_revision, watch.selects, watch.deliver)
+        for events in self.history(watch.next_revision, watch.selects):
+            watch.deliver(events)
+            if watch.closed:
+                break
         self._hub.add(watch)
         return watch
 
-    def replay(
-        self, start_revision: int, selects: Callable[[bytes], bool], deliver: Callable[[int, list[Event]], None]
-    ) -> None:
-        """Call `deliver(revision, events)` for each kept transaction from `start_revision` on that has such keys.
+    def history(self, start_revision: int, selects: Callable[[bytes], bool]) -> Iterator[list[Event]]:
+        """The kept transactions from `start_revision` on, each as its events with a selected key.
 
-        Transactions that `deliver` itself causes are included. Raises `CompactedError` when the start is not kept.
+        Lazy: what is written while it is read is included, and `CompactedError` is raised where compaction was faster.
         """
         if start_revision < self.compact_revision:
             raise CompactedError(self.compact_revision)
-        revision = max(start_revision, self._log_start)
-        while revision <= self.revision:
-            events = [event for event in self._log[revision - self._log_start] if selects(event.kv.key)]
+        position = self._log_position(start_revision) + self._log_dropped
+        while position < len(self._log) + self._log_dropped:
+            if position < self._log_dropped:
+                raise CompactedError(self.compact_revision)
+            transaction = self._transaction_at(position - self._log_dropped)
+            position += len(transaction)
+            events = [event for event in transaction if selects(event.kv.key)]
             if events:
-                deliver(revision, events)
-            revision += 1
+                yield events
+
+    def _transaction_at(self, position: int) -> list[Event]:
+        first = self._log[position]
+        end = position + 1
+        while end < len(self._log) and self._log[end].kv.mod_revision == first.kv.mod_revision:
+            end += 1
+        return self._log[position:end]
+
+    @property
+    def published_revision(self) -> int:
+        """The revision through which every watch has been told: `revision`, but less inside a sink that has written."""
+        return self._hub.published_revision(self.revision)
 
     @property
     def watches(self) -> int:
@@ -390,7 +420,7 @@ class Store:
         oldest = max(self.compact_revision, 1)
         base = list(self._space.between_at(b"\0", b"\0", oldest))
         leases = [(lease.id, lease.ttl_seconds) for lease in self.leases.all()]
-        return Snapshot(self.revision, self.compact_revision, self._log_start, base, list(self._log), leases)
+        return Snapshot(self.revision, self.compact_revision, base, list(self._log), leases)
 
     @classmethod
     def restore(cls, snapshot: Snapshot, *, now: float, journal: Journal | None = None) -> "Store":
@@ -403,23 +433,21 @@ class Store:
             if kv.lease in store.leases:
                 store.leases.move(kv.key, 0, kv.lease)
         store.revision, store.compact_revision = snapshot.revision, snapshot.compact_revision
-        store._log_start = snapshot.log_start
-        for revision, events in enumerate(snapshot.log, snapshot.log_start):
-            store._log.append(events)
-            if revision > snapshot.compact_revision:
-                store._replay_events(events)
+        store._log.extend(snapshot.log)
+        for event in snapshot.log:
+            if event.kv.mod_revision > snapshot.compact_revision:
+                store._redo(event)
         store.journal = journal
         return store
 
-    def _replay_events(self, events: list[Event]) -> None:
-        for event in events:
-            previous = event.prev_kv
-            if event.type == PUT:
-                self._space.put(event.kv, previous)
-            else:
-                self._space.delete(event.kv.key, event.kv)
-            before = previous.lease if previous is not None else 0
-            self.leases.move(event.kv.key, before, event.kv.lease if event.kv.lease in self.leases else 0)
+    def _redo(self, event: Event) -> None:
+        previous = event.prev_kv
+        if event.type == PUT:
+            self._space.put(event.kv, previous)
+        else:
+            self._space.delete(event.kv.key, event.kv)
+        before = previous.lease if previous is not None else 0
+        self.leases.move(event.kv.key, before, event.kv.lease if event.kv.lease in self.leases else 0)
 
 
 class Plan:

@@ -16,6 +16,22 @@ Sink: TypeAlias = Callable[[list[Event]], None]
 OnClosed: TypeAlias = Callable[[Exception | None], None]
 
 
+def in_range(key: bytes, start: bytes, range_end: bytes | None) -> bool:
+    """Whether a key is the one, or in the range, that `start` and `range_end` name."""
+    if range_end is None:
+        return key == start
+    return start <= key and (range_end == b"\0" or key < range_end)
+
+
+def shown(events: list[Event], excluded: frozenset[EventType], prev_kv: bool) -> list[Event]:
+    """What a watch with these options is shown of a transaction's events."""
+    if excluded:
+        events = [event for event in events if event.type not in excluded]
+    if prev_kv:
+        return events
+    return [event if event.prev_kv is None else Event(event.type, event.kv) for event in events]
+
+
 class Watch:
     """A registered watch. `next_revision` is the first revision it has not been told of."""
 
@@ -69,22 +85,17 @@ class Watch:
             self.on_closed(error)
 
     def selects(self, key: bytes) -> bool:
-        if self.range_end is None:
-            return key == self.key
-        return self.key <= key and (self.range_end == b"\0" or key < self.range_end)
+        return in_range(key, self.key, self.range_end)
 
-    def deliver(self, revision: int, events: list[Event]) -> None:
+    def deliver(self, events: list[Event]) -> None:
         """Hand the sink those of one transaction's events (all selected by key) that it has not had."""
+        revision = events[0].kv.mod_revision
         if self.closed or revision < self.next_revision:
             return
         self.next_revision = revision + 1
-        if self.excluded:
-            events = [event for event in events if event.type not in self.excluded]
-            if not events:
-                return
-        if not self.prev_kv:
-            events = [event if event.prev_kv is None else Event(event.type, event.kv) for event in events]
-        self.sink(events)
+        events = shown(events, self.excluded, self.prev_kv)
+        if events:
+            self.sink(events)
 
 
 class WatchHub:
@@ -101,7 +112,7 @@ class WatchHub:
         self._bounds: list[bytes] = [b""]
         self._segments: list[dict[int, Watch]] = [{}]
         self._bound_users: dict[bytes, int] = {b"": 1}
-        self._pending: deque[tuple[int, list[Event]]] = deque()
+        self._pending: deque[list[Event]] = deque()
         self._delivering = False
 
     def __len__(self) -> int:
@@ -202,25 +213,35 @@ class WatchHub:
         both = {**found, **exact}
         return [both[watch_id] for watch_id in sorted(both)]
 
-    def publish(self, revision: int, events: list[Event]) -> None:
+    def published_revision(self, newest: int) -> int:
+        return self._pending[0][0].kv.mod_revision - 1 if self._pending else newest
+
+    def publish_one(self, event: Event) -> None:
+        """`publish` of a transaction with one event: the usual one, and usually nobody watches its key."""
+        if self._watches and (
+            self._segments[bisect_right(self._bounds, event.kv.key) - 1] or event.kv.key in self._by_key
+        ):
+            self.publish([event])
+
+    def publish(self, events: list[Event]) -> None:
         """Deliver one transaction. When called from inside a sink, after what is under way."""
-        self._pending.append((revision, events))
+        self._pending.append(events)
         if self._delivering:
             return
         self._delivering = True
         errors: list[Exception] = []
         try:
             while self._pending:
-                self._publish(*self._pending.popleft(), errors)
+                self._publish(self._pending.popleft(), errors)
         finally:
             self._delivering = False
         if errors:
             raise errors[0] if len(errors) == 1 else ExceptionGroup("watch sinks failed", errors)
 
-    def _publish(self, revision: int, events: list[Event], errors: list[Exception]) -> None:
+    def _publish(self, events: list[Event], errors: list[Exception]) -> None:
         if len(events) == 1:
             for watch in self.watches_of(events[0].kv.key):
-                self._deliver(watch, revision, events, errors)
+                self._deliver(watch, events, errors)
             return
         selected: dict[int, tuple[Watch, list[Event]]] = {}
         for event in events:
@@ -232,12 +253,12 @@ class WatchHub:
                     entry[1].append(event)
         for watch_id in sorted(selected):
             watch, theirs = selected[watch_id]
-            self._deliver(watch, revision, theirs, errors)
+            self._deliver(watch, theirs, errors)
 
-    def _deliver(self, watch: Watch, revision: int, events: list[Event], errors: list[Exception]) -> None:
+    def _deliver(self, watch: Watch, events: list[Event], errors: list[Exception]) -> None:
         """A sink that raises loses its watch; the writer sees the error only when `on_closed` cannot be told."""
         try:
-            watch.deliver(revision, events)
+            watch.deliver(events)
         except Exception as error:
             if watch.on_closed is None:
                 watch.cancel()
