@@ -1,0 +1,64 @@
+"""NodeResourcesBalancedAllocation: prefers nodes whose cpu and memory use the pod brings nearer to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubeloop.actors.scheduler.cache import CPU, MEMORY
+from kubeloop.actors.scheduler.framework import SCORE_MAX, Mask, Plugin, Scope, Vector
+
+if TYPE_CHECKING:
+    from kubeloop.actors.scheduler.cache import ClusterCache, NodeRow
+    from kubeloop.actors.scheduler.needs import PodInfo
+
+UNCHANGED = 0.75
+"""The score, as a share, of a node whose balance the pod leaves as it is."""
+
+
+def balance(used_cpu: int, cpu: int, used_memory: int, memory: int) -> float:
+    """Standard deviation of the two shares in use, at most 0.5; 0 is perfect balance."""
+    share_cpu = min(used_cpu / cpu, 1.0)
+    share_memory = min(used_memory / memory, 1.0)
+    return abs(share_cpu - share_memory) / 2
+
+
+class NodeResourcesBalancedAllocation(Plugin):
+    """Scores how much nearer to (or farther from) balance a node gets by the pod.
+
+    https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins names the plugin; the numbers were
+    observed: 100 * (0.75 + (deviation without - deviation with) / 2), cut to an integer. A resource of which a node
+    has nothing is left out, and then there is nothing to balance.
+    """
+
+    NAME = "NodeResourcesBalancedAllocation"
+    SCOPE = Scope.USAGE
+    WEIGHT = 1
+
+    def pre_score(self, pod: PodInfo, cluster: ClusterCache) -> tuple[int, int] | None:
+        asked = (pod.needs.requests.get("cpu", 0), pod.needs.requests.get("memory", 0))
+        return asked if any(asked) else None
+
+    def score(self, state: Any, cluster: ClusterCache, feasible: Mask) -> Vector:
+        cpu, memory = cluster.allocatable(CPU), cluster.allocatable(MEMORY)
+        both = (cpu > 0) & (memory > 0)
+        cpu, memory = np.maximum(cpu, 1), np.maximum(memory, 1)
+
+        def deviation(more_cpu: int, more_memory: int) -> NDArray[np.float64]:
+            share_cpu = np.minimum((cluster.used(CPU) + more_cpu) / cpu, 1.0)
+            share_memory = np.minimum((cluster.used(MEMORY) + more_memory) / memory, 1.0)
+            return np.where(both, np.abs(share_cpu - share_memory) / 2, 0.0)
+
+        share = UNCHANGED + (deviation(0, 0) - deviation(*state)) / 2
+        return (share * SCORE_MAX).astype(np.int64)
+
+    def score_one(self, state: Any, cluster: ClusterCache, node: NodeRow) -> int:
+        cpu, memory = node.allocatable[CPU], node.allocatable[MEMORY]
+        if not cpu or not memory:
+            return int(UNCHANGED * SCORE_MAX)
+        used_cpu, used_memory = node.used[CPU], node.used[MEMORY]
+        before = balance(used_cpu, cpu, used_memory, memory)
+        after = balance(used_cpu + state[0], cpu, used_memory + state[1], memory)
+        return int((UNCHANGED + (before - after) / 2) * SCORE_MAX)
