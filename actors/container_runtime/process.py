@@ -1,0 +1,363 @@
+"""The backend `process`: a container is a plain child process of this one. No root, no images, no isolation.
+
+The rules, all of them:
+
+- `image` is a label; `command` is required.
+- The environment is the container's own, plus PATH (with this Python's directory first), HOME, LANG, TMPDIR and what
+  Windows cannot do without, plus HOSTNAME, POD_IP and KUBELOOP_ROOT.
+- KUBELOOP_ROOT is a directory of the container's own; a volume mounted at /data is found at $KUBELOOP_ROOT/data.
+  `$(KUBELOOP_ROOT)` in command, args and values of env is replaced by it.
+- The process starts in `workingDir`: a path at or below a mountPath is looked up in KUBELOOP_ROOT, any other is the
+  host's own; without one, in KUBELOOP_ROOT.
+- On Linux each pod has a loopback address (POD_IP), to listen on; elsewhere all share 127.0.0.1 (see `loopback`).
+- SIGTERM, then SIGKILL to the process group after the grace period; Windows has only the latter. When the first process
+  ends, its group is killed, as a container's processes are.
+- When the runtime stops or crashes every process group is killed, and its directories removed.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubeloop.actors.container_runtime import messages as m
+from kubeloop.actors.container_runtime.addresses import AddressesExhausted, AddressPool
+from kubeloop.actors.container_runtime.backend import RuntimeHost, new_id
+from kubeloop.actors.container_runtime.logs import BufferStream, LogBuffer
+from kubeloop.actors.container_runtime.process_root import build_root, working_directory
+
+VERSION = "0.1.0"
+WINDOWS = sys.platform == "win32"
+INHERITED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "WINDIR")
+EXEC_OUTPUT_BYTES_MAX = 1 << 20
+PIPE_LINGER_SECONDS = 1.0  # how long output of a dead container's stray children is still taken
+SPAWN_OPTIONS: Mapping[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if WINDOWS else {"start_new_session": True}
+)
+
+
+class _Container:
+    __slots__ = ("command", "cwd", "env", "exited", "killed", "log", "root", "sandbox", "status", "timer", "transport")
+
+    def __init__(self, sandbox: m.PodSandboxStatus, status: m.ContainerStatus, command: Sequence[str], root: Path):
+        self.sandbox = sandbox
+        self.status = status
+        self.command = command
+        self.root = root
+        self.cwd = str(root)
+        self.env: dict[str, str] = {}
+        self.log = LogBuffer()
+        self.transport: asyncio.SubprocessTransport | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.exited = asyncio.Event()
+        self.killed = False
+
+
+class _Protocol(asyncio.SubprocessProtocol):
+    """Takes a process's output and its end, without a task."""
+
+    def __init__(self, backend: "ProcessBackend", container: _Container) -> None:
+        self.backend = backend
+        self.container = container
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.container.log.write("stderr" if fd == 2 else "stdout", data, self.backend.now())
+
+    def process_exited(self) -> None:
+        self.backend.on_exited(self.container)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.container.log.close(self.backend.now())
+
+
+class ProcessBackend:
+    """See the module. `pod_cidr`: a loopback range of this node's own; empty: every pod has 127.0.0.1.
+
+    `root_dir` None: a temporary directory, made with the first sandbox and removed at the end.
+    """
+
+    def __init__(self, *, pod_cidr: str = "", root_dir: str | None = None) -> None:
+        self._pool = AddressPool(pod_cidr) if pod_cidr else None
+        self._given_root = root_dir
+        self._root: Path | None = None
+        self._sandboxes: dict[str, m.PodSandboxStatus] = {}
+        self._containers: dict[str, _Container] = {}
+        self._execs: list[asyncio.subprocess.Process] = []
+
+    def open(self, host: RuntimeHost) -> None:
+        self._host = host
+
+    def now(self) -> float:
+        return self._host.clock.now()
+
+    def close(self) -> None:
+        for process in self._execs:
+            _kill_group(process.pid)
+        for container in self._containers.values():
+            if container.timer is not None:
+                container.timer.cancel()
+            if container.transport is not None:
+                container.killed = True
+                if not container.exited.is_set():
+                    _kill_group(container.status.pid)
+                container.transport.close()
+            container.log.close(self.now())
+        self._containers.clear()
+        self._sandboxes.clear()
+        if self._root is not None and self._given_root is None:
+            shutil.rmtree(self._root, ignore_errors=True)
+        self._root = None
+
+    async def aclose(self) -> None:
+        alive = [c for c in self._containers.values() if c.transport is not None and not c.exited.is_set()]
+        for container in alive:
+            container.killed = True
+            _kill_group(container.status.pid)
+        for container in alive:
+            await container.exited.wait()
+
+    def status(self) -> m.RuntimeStatus:
+        return m.RuntimeStatus("process", VERSION, volumes_dir=str(self._directory() / "volumes"))
+
+    def _directory(self) -> Path:
+        if self._root is None:
+            if self._given_root is None:
+                self._root = Path(tempfile.mkdtemp(prefix="kubeloop-"))
+            else:
+                self._root = Path(self._given_root).absolute()
+                self._root.mkdir(parents=True, exist_ok=True)
+        return self._root
+
+    # sandboxes
+
+    async def run_pod_sandbox(self, config: m.PodSandboxConfig) -> m.PodSandboxStatus:
+        try:
+            address = self._pool.allocate() if self._pool is not None else "127.0.0.1"
+        except AddressesExhausted as error:
+            raise m.RuntimeServiceError(str(error), reason="FailedCreatePodSandBox") from None
+        sandbox = m.PodSandboxStatus(new_id(self._host.clock), config, self.now(), address)
+        self._sandboxes[sandbox.id] = sandbox
+        return sandbox
+
+    async def stop_pod_sandbox(self, pod_sandbox_id: str) -> None:
+        sandbox = self._sandboxes.get(pod_sandbox_id)
+        if sandbox is None or not sandbox.ready:
+            return
+        self._sandboxes[pod_sandbox_id] = replace(sandbox, ready=False)
+        for container in [c for c in self._containers.values() if c.sandbox.id == pod_sandbox_id]:
+            await self.stop_container(container.status.id, 0)
+        if self._pool is not None:
+            self._pool.release(sandbox.ip)
+
+    async def remove_pod_sandbox(self, pod_sandbox_id: str) -> None:
+        await self.stop_pod_sandbox(pod_sandbox_id)
+        for container in [c for c in self._containers.values() if c.sandbox.id == pod_sandbox_id]:
+            await self.remove_container(container.status.id)
+        self._sandboxes.pop(pod_sandbox_id, None)
+
+    def list_pod_sandbox(self) -> tuple[m.PodSandboxStatus, ...]:
+        return tuple(self._sandboxes.values())
+
+    # containers
+
+    async def create_container(self, pod_sandbox_id: str, config: m.ContainerConfig) -> str:
+        sandbox = self._sandboxes.get(pod_sandbox_id)
+        if sandbox is None or not sandbox.ready:
+            raise m.ContainerNotFound(f"failed to find sandbox id {pod_sandbox_id!r}: not found")
+        if not config.command:
+            message = (
+                f"container {config.name!r} has no command: the process runtime runs no images, "
+                f"{config.image!r} is only a label, so `command` is required"
+            )
+            raise m.RuntimeServiceError(message)
+        identifier = new_id(self._host.clock)
+        root = self._directory() / "containers" / identifier[:16]
+        build_root(root, config.mounts)
+        cwd = working_directory(root, config.working_dir, config.mounts)
+        status = m.ContainerStatus(
+            identifier, sandbox.id, sandbox.config.uid, config.name, config.attempt, config.image, config.image,
+            m.CONTAINER_CREATED, self.now(),
+        )  # fmt: skip
+        place = "$(KUBELOOP_ROOT)"
+        command = [part.replace(place, str(root)) for part in (*config.command, *config.args)]
+        container = _Container(sandbox, status, command, root)
+        container.cwd = str(cwd)
+        container.env = _base_environment()
+        container.env.update(HOSTNAME=sandbox.config.hostname or sandbox.config.name, POD_IP=sandbox.ip)
+        container.env.update((name, value.replace(place, str(root))) for name, value in config.envs.items())
+        container.env["KUBELOOP_ROOT"] = str(root)
+        self._containers[identifier] = container
+        return identifier
+
+    async def start_container(self, container_id: str) -> m.ContainerStatus:
+        container = self._find(container_id)
+        program = container.command[0]
+        if not Path(container.cwd).is_dir():  # noqa: ASYNC240 one stat
+            message = f"container {container.status.name!r}: workingDir {container.cwd!r}: no such directory"
+            raise m.RuntimeServiceError(message, reason="RunContainerError")
+        try:
+            transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: _Protocol(self, container),
+                *container.command,
+                stdin=subprocess.DEVNULL,
+                cwd=container.cwd,
+                env=container.env,
+                **SPAWN_OPTIONS,
+            )
+        except FileNotFoundError:
+            message = f'exec: "{program}": executable file not found in $PATH'
+            raise m.RuntimeServiceError(message, reason="RunContainerError") from None
+        except (OSError, ValueError) as error:
+            raise m.RuntimeServiceError(f'exec: "{program}": {error}', reason="RunContainerError") from None
+        container.transport = transport
+        pid = transport.get_pid() or 0
+        if container_id not in self._containers:  # removed, or the runtime crashed, meanwhile
+            _kill_group(pid)
+            transport.close()
+            raise m.ContainerNotFound(f"container {container_id!r} was removed while it started")
+        running = {"pid": pid, "started_at": self.now()}
+        state = container.status.state
+        container.status = replace(
+            container.status, state=m.CONTAINER_RUNNING if state == m.CONTAINER_CREATED else state, **running
+        )
+        if transport.get_returncode() is not None:
+            self.on_exited(container)
+        return container.status
+
+    def on_exited(self, container: _Container) -> None:
+        """The first process of a container ended: the rest of its group ends too, the kubelet is told."""
+        transport = container.transport
+        if container.exited.is_set() or transport is None:
+            return
+        container.exited.set()
+        if container.timer is not None:
+            container.timer.cancel()
+        _kill_group(container.status.pid)
+        code = transport.get_returncode() or 0
+        killed_by = -code if code < 0 else 0
+        if code < 0:
+            code = 128 + killed_by
+        container.status = replace(
+            container.status,
+            state=m.CONTAINER_EXITED,
+            finished_at=self.now(),
+            exit_code=code,
+            signal=killed_by,
+            reason="Completed" if code == 0 else "Error",
+        )
+        self._host.clock.call_later(PIPE_LINGER_SECONDS, transport.close)
+        if container.status.id in self._containers:
+            self._host.emit(m.ContainerEvent("CONTAINER_STOPPED_EVENT", container.status))
+
+    async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
+        container = self._find(container_id)
+        if container.transport is None or container.exited.is_set():
+            return
+        if container.timer is not None:
+            container.timer.cancel()
+        pid = container.status.pid
+        if timeout_seconds > 0 and not WINDOWS:
+            if not container.killed:
+                container.transport.send_signal(signal.SIGTERM)
+            container.timer = self._host.clock.call_later(timeout_seconds, _kill_group, pid)
+        else:
+            _kill_group(pid)
+        container.killed = True
+        await container.exited.wait()
+
+    async def remove_container(self, container_id: str) -> None:
+        if container_id not in self._containers:
+            return
+        await self.stop_container(container_id, 0)
+        container = self._containers.pop(container_id, None)
+        if container is None:
+            return
+        if container.transport is not None:
+            container.transport.close()
+        shutil.rmtree(container.root, ignore_errors=True)
+
+    def list_containers(self) -> tuple[m.ContainerStatus, ...]:
+        return tuple(container.status for container in self._containers.values())
+
+    def container_status(self, container_id: str) -> m.ContainerStatus:
+        return self._find(container_id).status
+
+    def read_log(self, request: m.ReadLog) -> m.LogStream:
+        return BufferStream.of(self._find(request.container_id).log, request)
+
+    async def exec_sync(self, request: m.ExecSync) -> m.ExecResult:
+        container = self._find(request.container_id)
+        if container.status.state != m.CONTAINER_RUNNING:
+            raise m.RuntimeServiceError(
+                f"container {request.container_id} is not running", reason="ContainerNotRunning"
+            )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *request.cmd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=container.cwd,
+                env=container.env,
+                **SPAWN_OPTIONS,
+            )
+        except OSError as error:
+            message = f'exec: "{request.cmd[0]}": {error.strerror or error}'
+            return m.ExecResult(b"", message.encode() + b"\n", 126 if isinstance(error, PermissionError) else 127)
+        self._execs.append(process)
+        try:
+            communicate = process.communicate(request.stdin)
+            stdout, stderr = await asyncio.wait_for(communicate, request.timeout_seconds or None)
+        except TimeoutError:
+            message = f"command {' '.join(request.cmd)!r} timed out after {request.timeout_seconds:g}s"
+            raise m.RuntimeServiceError(message, reason="DeadlineExceeded") from None
+        finally:
+            self._execs.remove(process)
+            if process.returncode is None:
+                _kill_group(process.pid)
+                await process.wait()
+        code = process.returncode or 0
+        code = 128 - code if code < 0 else code
+        return m.ExecResult(stdout[:EXEC_OUTPUT_BYTES_MAX], stderr[:EXEC_OUTPUT_BYTES_MAX], code)
+
+    def run_probe(self, container_id: str, kind: str) -> m.ProbeAnswer:
+        raise m.RuntimeServiceError("probes of processes go over the network, not to the runtime", reason="Unsupported")
+
+    async def dial(self, ip: str, port: int, payload: Any) -> Any:
+        raise m.RuntimeServiceError(
+            "processes are connected to over the network, not by the runtime", reason="Unsupported"
+        )
+
+    def _find(self, container_id: str) -> _Container:
+        container = self._containers.get(container_id)
+        if container is None:
+            raise m.ContainerNotFound(f"an error occurred when try to find container {container_id!r}: not found")
+        return container
+
+
+def _base_environment() -> dict[str, str]:
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    directories = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
+    environment["PATH"] = os.pathsep.join(directory for directory in directories if directory)
+    return environment
+
+
+def _kill_group(pid: int) -> None:
+    """SIGKILL to the process group that `pid` leads; nothing when it is gone."""
+    if pid <= 0:
+        return
+    try:
+        if WINDOWS:
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError, OSError):
+        pass

@@ -1,0 +1,87 @@
+"""The kubelet's answers about a container's log and to commands in it, with the errors that a real one gives."""
+
+from typing import TYPE_CHECKING
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.container_runtime import messages as cri
+from kubeloop.actors.kubelet.messages import ExecInPod, OpenLog
+from kubeloop.actors.kubelet.worker import PodWorker
+from kubeloop.runtime.clock import parse_rfc3339
+
+if TYPE_CHECKING:
+    from kubeloop.actors.kubelet.actor import Kubelet
+
+
+def _worker(kubelet: "Kubelet", namespace: str, name: str, uid: str) -> PodWorker:
+    for worker in kubelet.workers.values():
+        if worker.name == name and worker.namespace == namespace and (not uid or uid == worker.uid):
+            return worker
+    raise errors.not_found("pods", name)
+
+
+def _known(worker: PodWorker, container: str) -> None:
+    spec = worker.pod.spec
+    assert spec is not None
+    if all(c.name != container for c in (*spec.containers, *spec.init_containers)):
+        raise errors.bad_request(f"container {container} is not valid for pod {worker.name}")
+
+
+async def open_log(kubelet: "Kubelet", request: OpenLog) -> cri.LogStream:
+    """StatusError: no such pod or container, or it has not been started yet."""
+    worker = _worker(kubelet, request.namespace, request.pod, request.uid)
+    _known(worker, request.container)
+    record = worker.records.get(request.container)
+    status = None
+    if record is not None:
+        latest_is_dead = record.status is not None and not record.running and not record.status.pod_sandbox_id
+        status = record.previous if request.previous or latest_is_dead else record.status
+        if request.previous and record.exited and record.waiting is None and record.previous is None:
+            status = record.status if record.restart_count == 0 and _restarting(worker, request.container) else None
+    if status is None:
+        if request.previous:
+            raise errors.bad_request(
+                f'previous terminated container "{request.container}" in pod "{request.pod}" not found'
+            )
+        reason = record.waiting[0] if record is not None and record.waiting is not None else _waiting_reason(worker)
+        raise errors.bad_request(
+            f'container "{request.container}" in pod "{request.pod}" is waiting to start: {reason}'
+        )
+    since = parse_rfc3339(request.since_time) if request.since_time else None
+    if request.since_seconds is not None:
+        since = kubelet.clock.now() - request.since_seconds
+    message = cri.ReadLog(status.id, request.follow, request.tail_lines, since, request.timestamps, request.limit_bytes)
+    try:
+        stream: cri.LogStream = await kubelet.ask_runtime(message)
+    except cri.ContainerNotFound as error:
+        raise errors.bad_request(
+            f"unable to retrieve container logs for {kubelet.runtime.name}://{status.id}"
+        ) from error
+    return stream
+
+
+def _restarting(worker: PodWorker, container: str) -> bool:
+    status = worker.pod.status
+    for reported in status.container_statuses if status is not None else ():
+        if reported.name == container and reported.state is not None and reported.state.waiting is not None:
+            return True
+    return False
+
+
+def _waiting_reason(worker: PodWorker) -> str:
+    spec = worker.pod.spec
+    return "PodInitializing" if spec is not None and spec.init_containers else "ContainerCreating"
+
+
+async def exec_in_pod(kubelet: "Kubelet", request: ExecInPod) -> cri.ExecResult:
+    """StatusError: no such pod or container, or it does not run, or the command took too long."""
+    worker = _worker(kubelet, request.namespace, request.pod, request.uid)
+    _known(worker, request.container)
+    record = worker.records.get(request.container)
+    if record is None or record.status is None or not record.running:
+        raise errors.bad_request(f"container {request.container} is not running in pod {request.pod}")
+    message = cri.ExecSync(record.status.id, request.command, request.timeout_seconds, request.stdin)
+    try:
+        result: cri.ExecResult = await kubelet.ask_runtime(message)
+    except cri.RuntimeServiceError as error:
+        raise errors.internal_error(error.message) from None
+    return result
