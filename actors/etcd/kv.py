@@ -10,6 +10,7 @@ from kubeloop.actors.etcd.messages import (
     DeleteIf,
     DeleteRange,
     DeleteResult,
+    Event,
     EventType,
     LeaseGrant,
     LeaseGranted,
@@ -24,7 +25,8 @@ from kubeloop.actors.etcd.messages import (
     TxnResult,
     Watch,
 )
-from kubeloop.runtime.actor import ActorRef
+from kubeloop.runtime.actor import ActorRef, Unreachable
+from kubeloop.runtime.network import Network
 from kubeloop.store.model import Op
 from kubeloop.store.watch import OnClosed, Sink
 
@@ -91,11 +93,13 @@ class KV(Protocol):
 
 
 class ActorKV:
-    """`KV` over the etcd actor."""
+    """`KV` over the etcd actor. With `network` and the caller's own `host`, watches break as their connection does."""
 
-    def __init__(self, etcd: ActorRef) -> None:
+    def __init__(self, etcd: ActorRef, *, network: Network | None = None, host: str = "") -> None:
         self._etcd = etcd
         self._ask = etcd.ask
+        self._network = network
+        self._host = host
 
     async def range(
         self,
@@ -147,9 +151,21 @@ class ActorKV:
         prev_kv: bool = False,
         filters: Sequence[EventType] = (),
     ) -> WatchHandle:
+        remote = None
+        if self._network is not None and self._host != self._etcd.host:
+            remote = RemoteWatch(self._network, self._host, self._etcd.host, sink, on_closed)
+            sink, on_closed = remote.deliver, remote.closed
         message = Watch(key, sink, range_end, start_revision, prev_kv, tuple(filters), on_closed)
-        handle: WatchHandle = await self._ask(message)
-        return handle
+        try:
+            handle: WatchHandle = await self._ask(message)
+        except BaseException:
+            if remote is not None:
+                remote.cancel()
+            raise
+        if remote is None:
+            return handle
+        remote.begin(handle)
+        return remote
 
     async def lease_grant(self, ttl_seconds: int, lease_id: int = 0) -> LeaseGranted:
         result: LeaseGranted = await self._ask(LeaseGrant(ttl_seconds, lease_id))
@@ -161,3 +177,40 @@ class ActorKV:
 
     async def lease_revoke(self, lease_id: int) -> None:
         await self._ask(LeaseRevoke(lease_id))
+
+
+class RemoteWatch:
+    """A watch on another host's etcd: as long-lived as the connection that carries its events."""
+
+    def __init__(self, network: Network, host: str, etcd_host: str, sink: Sink, on_closed: OnClosed | None) -> None:
+        self._route = f"{host} to {etcd_host}"
+        self._sink = sink
+        self._on_closed = on_closed
+        self._handle: WatchHandle | None = None
+        self._connection = network.open(host, etcd_host, self._cut)
+
+    def begin(self, handle: WatchHandle) -> None:
+        self._handle = handle
+        if not self._connection.open:
+            handle.cancel()
+
+    def deliver(self, events: list[Event]) -> None:
+        self._connection.deliver(self._sink, events)
+
+    def closed(self, error: Exception | None) -> None:
+        if self._connection.open:
+            self._connection.close()
+            self._tell(error)
+
+    def cancel(self) -> None:
+        self._connection.close()
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _cut(self) -> None:
+        self.cancel()
+        self._tell(Unreachable(f"the watch from {self._route} was cut"))
+
+    def _tell(self, error: Exception | None) -> None:
+        if self._on_closed is not None:
+            self._on_closed(error)
