@@ -47,6 +47,10 @@ class Clock:
         """A random UUID (RFC 9562, version 4) from the seeded source."""
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
+    def stream(self, name: str) -> random.Random:
+        """A source of chance of its own, so that who uses it disturbs nobody else's numbers."""
+        return random.Random(None if self.seed is None else f"{self.seed} {name}")
+
     async def sleep(self, delay_seconds: float) -> None:
         await asyncio.sleep(delay_seconds)
 

@@ -28,6 +28,11 @@ class Child:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def task(self) -> "asyncio.Task[Any]":
+        assert self._task is not None
+        return self._task
+
     def done(self) -> bool:
         return self._task is not None and self._task.done()
 
