@@ -1,0 +1,184 @@
+"""The base of every controller: what it watches, whose key an event queues, and one `reconcile(key)`.
+
+    class MyController(Controller):
+        NAME = "my-controller"
+        RESOURCE = "configmaps"            # its own objects: each change queues "namespace/name"
+        OWNS = ("pods",)                   # dependents: each change queues the controller owner's key
+
+        async def reconcile(self, key: str) -> Result | None:
+            ...look at the world, write what differs, return
+
+Handlers look at an event only to find keys; `reconcile` looks at the world only. An exception means again with backoff.
+Informers are shared by all controllers of one manager. A controller at rest owns no task and no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar
+
+from kubeloop.actors.api import meta
+from kubeloop.actors.api.resources import resource_for
+from kubeloop.actors.client.client import Client
+from kubeloop.actors.client.events import EventRecorder
+from kubeloop.actors.client.informer import Informer, InformerFactory
+from kubeloop.actors.client.reconcile import ReconcileLoop, Result
+from kubeloop.runtime.actor import Actor
+from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.log import Logger
+from kubeloop.runtime.workqueue import WorkQueue
+
+# Events that only move numbers of a status are gathered: after a look at N objects the next look waits N times this.
+GATHER_SECONDS_PER_OBJECT = 20e-6
+GATHER_FREE_OBJECTS = 100
+GATHER_SECONDS_MAX = 1.0
+GATHER_SECONDS_MAX_URGENT = 0.02
+
+
+class ControllerContext:
+    """What the manager hands to its controllers: the client, shared informers, time, and a place for child tasks."""
+
+    def __init__(self, actor: Actor, client: Client) -> None:
+        self.actor = actor
+        self.client = client
+        self.clock: Clock = actor.context.clock
+        self.host: str = actor.context.host
+        self.log: Logger = actor.context.log
+        self.informers = InformerFactory(client, actor, self.clock)
+        self._indexes: dict[tuple[int, str], None] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timer_number = 0
+        actor.defer(self._cancel_timers)
+        actor.defer(self.informers.stop)
+
+    def informer(self, resource: Any) -> Informer[Any]:
+        return self.informers.informer(resource)
+
+    def index(self, resource: str, name: str, function: Callable[[Any], Sequence[str]]) -> Informer[Any]:
+        """The shared informer of `resource`, with that index on it; asking twice is asking once."""
+        informer = self.informer(resource)
+        if (id(informer), name) not in self._indexes:
+            self._indexes[(id(informer), name)] = None
+            informer.add_index(name, function)
+        return informer
+
+    def call_later(self, delay_seconds: float, callback: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
+        """A timer that ends with the actor."""
+        self._timer_number += 1
+        number = self._timer_number
+
+        def run() -> None:
+            self._timers.pop(number, None)
+            callback(*args)
+
+        handle = self.clock.call_later(delay_seconds, run)
+        self._timers[number] = handle
+        return handle
+
+    def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any, name: str) -> Any:
+        return self.actor.spawn(function, *args, name=name)
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+
+class Controller:
+    """One level-triggered loop; see the module's docstring."""
+
+    NAME: ClassVar[str]
+    ON_BY_DEFAULT: ClassVar[bool] = True
+    RESOURCE: ClassVar[str] = ""
+    OWNS: ClassVar[Sequence[str]] = ()
+    COMPONENT: ClassVar[str] = ""  # the source of its events, default NAME
+    WORKERS_MAX: ClassVar[int] = 5
+
+    def __init__(self, context: ControllerContext) -> None:
+        self.context = context
+        self.client = context.client
+        self.clock = context.clock
+        self.events = EventRecorder(context.client, self.COMPONENT or self.NAME, "", context.clock)
+        self.queue: WorkQueue = WorkQueue(context.clock, name=self.NAME)
+        self.log = context.log.bind(controller=self.NAME)
+        self._early: dict[str, None] = {}
+        self._started = False
+        own = resource_for(self.RESOURCE) if self.RESOURCE else None
+        self._own_kind = own.kind if own is not None else ""
+        self._own_api_version = "" if own is None else f"{own.group}/{own.version}" if own.group else own.version
+
+    def set_up(self) -> None:
+        """Declares watches. Extend it for watches beyond RESOURCE and OWNS; runs before any informer starts."""
+        if self.RESOURCE:
+            self.informer = self.watch(self.RESOURCE, self.on_own)
+        for resource in self.OWNS:
+            self.watch(resource, self.on_owned)
+
+    async def reconcile(self, key: str) -> Result | None:
+        """Makes the world as the object `key` wants it. The object may be gone."""
+        raise AssertionError(f"{self.NAME} queues keys but has no reconcile")
+
+    def start(self) -> None:
+        """All caches are filled: begin with what they showed."""
+        loop = ReconcileLoop(
+            self.NAME, self.reconcile, queue=self.queue, spawner=self.context.actor, workers_max=self.WORKERS_MAX
+        )
+        self.loop = loop
+        self.context.actor.defer(self.queue.shut_down)
+        self._started = True
+        early, self._early = self._early, {}
+        for key in early:
+            self.queue.add(key)
+
+    # Watches
+
+    def watch(self, resource: str, handler: Callable[[Any | None, Any | None], None]) -> Informer[Any]:
+        """Calls `handler(old, new)` for each change: old None for a new object, new None for one that is gone."""
+        informer = self.context.informer(resource)
+        informer.add_handler(handler)
+        return informer
+
+    def on_own(self, old: Any | None, new: Any | None) -> None:
+        self.enqueue(meta.key(new if new is not None else old))
+
+    def on_owned(self, old: Any | None, new: Any | None) -> None:
+        """Queues the controller owner, the old one too when it changed hands."""
+        keys = dict.fromkeys(self.owner_key(obj) for obj in (old, new) if obj is not None)
+        for key in keys:
+            if key:
+                self.enqueue(key)
+
+    def owner_key(self, obj: Any) -> str:
+        """The key of the object's controller, when that is of this controller's kind; else ""."""
+        owner = meta.controller_of(obj)
+        if owner is None or owner.kind != self._own_kind or owner.api_version != self._own_api_version:
+            return ""
+        namespace = meta.namespace(obj)
+        return f"{namespace}/{owner.name}" if namespace else owner.name or ""
+
+    # The queue
+
+    def enqueue(self, key: str) -> None:
+        """Reconcile it as soon as possible."""
+        if self._started:
+            self.queue.add(key)
+        else:
+            self._early[key] = None
+
+    def enqueue_after(self, key: str, delay_seconds: float) -> None:
+        self.queue.add_after(key, delay_seconds)
+
+    def enqueue_gathered(self, key: str, objects: int, seconds_max: float = GATHER_SECONDS_MAX) -> None:
+        """Reconcile it soon: at once when a look costs few `objects`, else with the events of the next while."""
+        delay = min(seconds_max, (objects - GATHER_FREE_OBJECTS) * GATHER_SECONDS_PER_OBJECT)
+        if delay <= 0:
+            self.enqueue(key)
+        else:
+            self.queue.add_after(key, delay)
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """(namespace, name); namespace "" for what has none."""
+    namespace, _, name = key.rpartition("/")
+    return namespace, name

@@ -1,0 +1,47 @@
+"""Indexes on shared informers, so that no controller ever scans all pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubeloop.actors.api import meta
+
+BY_CONTROLLER = "controller"  # uid of the controller owner
+BY_ORPHANAGE = "orphans"  # namespace of the objects without a controller owner
+BY_NODE = "node"  # spec.nodeName
+BY_LABEL = "label"  # "namespace/key=value", one entry a label
+BY_SELECTOR = "selector"  # "namespace/key=value" of the first pair of a service's selector
+
+
+def controller_uid(obj: Any) -> Sequence[str]:
+    owner = meta.controller_of(obj)
+    return (owner.uid,) if owner is not None and owner.uid else ()
+
+
+def orphanage(obj: Any) -> Sequence[str]:
+    return (meta.namespace(obj) or "",) if meta.controller_of(obj) is None else ()
+
+
+def pod_node(pod: Any) -> Sequence[str]:
+    return (pod.spec.node_name,) if pod.spec is not None and pod.spec.node_name else ()
+
+
+def label_pairs(obj: Any) -> Sequence[str]:
+    namespace = meta.namespace(obj) or ""
+    return [f"{namespace}/{key}={value}" for key, value in meta.labels(obj).items()]
+
+
+def selector_pair(namespace: str, selector: Mapping[str, str]) -> str:
+    """The entry of BY_LABEL that everything the selector matches is in; the selector must not be empty."""
+    key = min(selector)
+    return f"{namespace}/{key}={selector[key]}"
+
+
+def service_selector(service: Any) -> Sequence[str]:
+    selector = service.spec.selector if service.spec is not None else None
+    return (selector_pair(meta.namespace(service) or "", selector),) if selector else ()
+
+
+def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in selector.items())
