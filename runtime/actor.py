@@ -101,7 +101,10 @@ class Owner(Protocol):
 
 
 class ActorRef:
-    """The address of an actor, seen from a host. Raises ActorStopped when the target, or the holder itself, does not run."""
+    """The address of an actor, seen from a host.
+
+    Its methods raise ActorStopped when the target, or the actor that holds the reference, does not run.
+    """
 
     __slots__ = ("_network", "_owner", "_slot", "_source")
 

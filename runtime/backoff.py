@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Backoff(Struct, frozen=True):
-    """`initial_seconds * factor ** attempt`, at most `max_seconds`. The defaults are those of client-go's work queues."""
+    """`initial_seconds * factor ** attempt`, at most `max_seconds`; by default as client-go's work queues do."""
 
     initial_seconds: float = 0.005
     max_seconds: float = 1000.0

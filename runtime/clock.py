@@ -12,7 +12,7 @@ from typing import Any
 class Clock:
     """Time and chance of one system.
 
-    seed: of `random` and `uuid4`. None takes the seed of a running virtual-time loop, else the operating system's chance.
+    seed: of `random` and `uuid4`. None takes the seed of a running virtual-time loop, else the machine's chance.
     epoch: the unix time at which the loop's time is 0, for virtual time; None follows the wall clock.
     """
 
@@ -107,7 +107,7 @@ def _date_and_time(text: str) -> tuple[int, int, int, int, int, int]:
     if text[4] != "-" or text[7] != "-" or text[10] not in "Tt" or text[13] != ":" or text[16] != ":":
         raise ValueError(text)
     year, month, day = _number(text[0:4], 9999), _number(text[5:7], 12), _number(text[8:10], 31)
-    if not (1 <= month and 1 <= day <= calendar.monthrange(year or 4, month)[1]):
+    if not (month >= 1 and 1 <= day <= calendar.monthrange(year or 4, month)[1]):
         raise ValueError(text)
     return year, month, day, _number(text[11:13], 23), _number(text[14:16], 59), _number(text[17:19], 60)
 

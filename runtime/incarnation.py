@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubeloop.runtime.errors import ActorStopped, MailboxFull, ReplyError, Unreachable
 from kubeloop.runtime.limits import DRAIN_MESSAGES_MAX
-from kubeloop.runtime.mailbox import Ask, Mailbox
+from kubeloop.runtime.mailbox import Ask, Mailbox, fail
 from kubeloop.runtime.tasks import Child, name_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Incarnation:
                 await self.mailbox.wait_for_room()
 
     async def ask(self, message: Any, source_host: str) -> Any:
-        """The answer of on_message. Raises its ReplyError; ActorStopped when this life ends first, Unreachable when cut."""
+        """The answer of on_message. Raises its ReplyError; ActorStopped when this life ends, Unreachable when cut."""
         if not self.concurrent or self.in_flight >= self.in_flight_max:
             return await self._ask_through_mailbox(message, source_host)
         self.handled += 1
@@ -131,8 +131,7 @@ class Incarnation:
             return await reply
 
         def on_cut() -> None:
-            if not reply.done():
-                reply.set_exception(Unreachable(f"the connection from {source_host} to {host} was cut"))
+            fail(reply, Unreachable(f"the connection from {source_host} to {host} was cut"))
 
         connection = self.system.network.open(source_host, host, on_cut)
         try:
@@ -164,8 +163,8 @@ class Incarnation:
     def _refuse(self, reply: "asyncio.Future[Any] | None", error: ReplyError) -> None:
         if reply is None:
             self.actor.context.log.warning("told_message_refused", error=repr(error))
-        elif not reply.done():
-            reply.set_exception(error)
+        else:
+            fail(reply, error)
 
     # messages are handled
 
@@ -213,9 +212,9 @@ class Incarnation:
         try:
             answer = await self.handle(ask.message)
         except ReplyError as error:
-            ask.fail(error)
+            fail(ask.reply, error)
         except Exception as error:
-            ask.fail(ActorStopped(f"{self.slot.name} crashed: {error!r}"))
+            fail(ask.reply, ActorStopped(f"{self.slot.name} crashed: {error!r}"))
             raise
         else:
             if not ask.reply.done():
@@ -253,8 +252,8 @@ class Incarnation:
         except ReplyError as error:
             self._refuse(reply, error)
         except Exception as error:
-            if reply is not None and not reply.done():
-                reply.set_exception(ActorStopped(f"{self.slot.name} crashed: {error!r}"))
+            if reply is not None:
+                fail(reply, ActorStopped(f"{self.slot.name} crashed: {error!r}"))
             self.crash(error)
         else:
             if self.ended:
@@ -364,14 +363,14 @@ class Incarnation:
             self.mailbox.close(reason)
             self.mailbox = None
         if self._in_hand is not None:
-            self._in_hand.fail(ActorStopped(reason))
+            fail(self._in_hand.reply, ActorStopped(reason))
         for timer in (self._timers or {}).values():
             timer.cancel()
         self._timers = None
         tasks = []
         for child, reply in list(self.children.values()):
-            if reply is not None and not reply.done():
-                reply.set_exception(ActorStopped(reason))
+            if reply is not None:
+                fail(reply, ActorStopped(reason))
             task = child._task
             if task is not None and not task.done():
                 task.cancel()

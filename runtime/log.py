@@ -25,7 +25,7 @@ class _State:
 
 
 def configure(level: str = "info", json: bool = False) -> None:
-    """Sets the least level to be written, and whether lines are JSON objects. Raises ValueError for an unknown level."""
+    """Sets the least level to be written, and whether lines are JSON. Raises ValueError for an unknown level."""
     if level.lower() not in LEVELS:
         raise ValueError(f"log level {level!r}: one of {', '.join(LEVELS)}")
     _State.level = LEVELS[level.lower()]

@@ -7,6 +7,13 @@ from typing import Any
 from kubeloop.runtime.errors import ActorStopped, MailboxFull
 
 
+def fail(reply: "asyncio.Future[Any]", error: Exception) -> None:
+    """Answers with an error, unless it was answered or cancelled. An asker who leaves meanwhile is not complained about."""
+    if not reply.done():
+        reply.set_exception(error)
+        reply.exception()
+
+
 class Ask:
     """A message whose sender waits for the answer."""
 
@@ -15,10 +22,6 @@ class Ask:
     def __init__(self, message: Any, reply: "asyncio.Future[Any]") -> None:
         self.message = message
         self.reply = reply
-
-    def fail(self, error: Exception) -> None:
-        if not self.reply.done():
-            self.reply.set_exception(error)
 
 
 class Mailbox:
@@ -74,11 +77,10 @@ class Mailbox:
         """Answers everybody who waits with ActorStopped."""
         for message in self._messages:
             if type(message) is Ask:
-                message.fail(ActorStopped(reason))
+                fail(message.reply, ActorStopped(reason))
         self._messages.clear()
         for sender in self._senders or ():
-            if not sender.done():
-                sender.set_exception(ActorStopped(reason))
+            fail(sender, ActorStopped(reason))
         self._senders = None
 
     def _admit_sender(self) -> None:

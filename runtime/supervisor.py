@@ -70,7 +70,7 @@ class Supervisor:
             slot.log.exception("actor_crashed", restart_seconds=verdict.delay_seconds, exc_info=error)
         else:
             slot.log.info("actor_killed", restart_seconds=verdict.delay_seconds)
-        if self._system.closing:
+        if self._system.closing or slot.state == "stopping":
             slot.state = "stopped"
         elif verdict.delay_seconds is None:
             slot.state = "failed"

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from kubeloop.runtime.actor import Actor, ActorRef, ActorStopped, Context
 from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.faults import Fault, Injected
 from kubeloop.runtime.incarnation import Incarnation
 from kubeloop.runtime.limits import STOP_GRACE_SECONDS
 from kubeloop.runtime.log import Logger, get_logger
@@ -86,7 +87,7 @@ NO_LOG = get_logger()
 class System:
     """The supervisors' root.
 
-    clock: by default the wall clock; in a virtual-time loop one that begins at 2026-01-01T00:00:00Z with the loop's seed.
+    clock: by default the wall clock; in a virtual-time loop one that begins at 2026-01-01 with the loop's seed.
     Raises from `async with`: RestartLimitExceeded when an actor crashed too often; what a child of the System raised.
     """
 
@@ -104,6 +105,8 @@ class System:
         self._children: dict[int, Child] = {}
         self._group = asyncio.TaskGroup()
         self._woken: list[tuple[Incarnation, Child]] | None = None
+        self._host_task: asyncio.Task[Any]
+        self._failure: Exception | None = None
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
@@ -114,24 +117,25 @@ class System:
         self.network = Network(self.clock)
         self._delivery = self.clock.stream("delivery") if virtual else None
         await self._group.__aenter__()
+        task = asyncio.current_task()
+        assert task is not None
+        self._host_task = task
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        gone = isinstance(error, BaseException) and not isinstance(error, Exception)
         try:
-            if not gone:
+            if error is None or isinstance(error, Exception):
                 await self._stop_all()
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
         finally:
-            self._crash_all()
-            cancelled = error if isinstance(error, asyncio.CancelledError) else None
-            try:
-                await self._group.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
-            except BaseExceptionGroup as group:
-                if len(group.exceptions) > 1:
-                    raise
-                raise group.exceptions[0] from group.exceptions[0].__cause__
+            self._end_all()
+            await self._group.__aexit__(None, None, None)
+        if self._failure is not None and self._host_task.uncancel() == 0:
+            raise self._failure from self._failure.__cause__
         return None
 
     # actors
@@ -142,7 +146,7 @@ class System:
         """Starts an actor, waits for its on_start, and returns a reference as seen from its own host.
 
         Raises what on_start raises, and the actor is not restarted then; ValueError when that name is taken;
-        ActorStopped when the host is down or it is killed meanwhile.
+        ActorStopped when the host is down, or the actor is killed meanwhile (then its supervisor restarts it).
         """
         slot = self.slot(name)
         if slot.state not in ("absent", "stopped", "failed"):
@@ -155,14 +159,24 @@ class System:
         self._started.pop(name, None)
         self._started[name] = slot
         life = self._new_life(slot)
+        errors: list[Exception] = []
+
+        async def on_start() -> None:
+            try:
+                await life.actor.on_start()
+            except Exception as error:
+                errors.append(error)
+
+        child = life.spawn(on_start, (), "on_start")
         try:
-            await life.actor.on_start()
-        except BaseException:
-            if not life.ended:
+            await asyncio.wait([child.task])
+        finally:
+            if not life.ended and (errors or not child.done()):
+                slot.starting = None
                 slot.state = "stopped"
                 life.end(f"{name} did not start")
-            slot.starting = None
-            raise
+        if errors:
+            raise errors[0]
         if life.ended:
             raise ActorStopped(f"{name} was killed while it started")
         self._opened(slot, life)
@@ -230,9 +244,9 @@ class System:
             life.slot.log.exception("actor_stop_failed", exc_info=error)
 
     def crash(self, name: str) -> None:
-        """kill -9: no on_stop, its memory is lost, asks get ActorStopped, deferred callbacks run; it is restarted with backoff.
+        """kill -9: no on_stop, its memory is lost, asks get ActorStopped, deferred callbacks run.
 
-        Nothing happens when it does not run.
+        Its supervisor restarts it with backoff. Nothing happens when it does not run.
         """
         slot = self._known(name)
         life = slot.live or slot.starting
@@ -280,6 +294,10 @@ class System:
         if host is None:
             host = self._hosts[name] = Host(name)
         return host
+
+    def inject(self, fault: Fault) -> Injected:
+        """Applies a fault (see runtime.faults); the handle's heal() ends it."""
+        return Injected(fault, fault.apply(self))
 
     # references, tasks, numbers
 
@@ -333,13 +351,10 @@ class System:
             life.start_drain(child)
 
     def fail(self, error: Exception) -> None:
-        """Ends the System: its `async with` raises the error."""
-
-        async def raise_it() -> None:
-            raise error
-
-        if not self.closing:
-            self.create_task(raise_it(), "failure")
+        """Ends the System: what runs in its `async with` is cancelled, and that raises the (first) error."""
+        if self._failure is None and not self.closing:
+            self._failure = error
+            self._host_task.cancel()
 
     def statistics(self) -> tuple[ActorStatistics, ...]:
         """Every actor that was ever started, in start order."""
@@ -351,7 +366,7 @@ class System:
         for name in reversed(list(self._started)):
             await self.stop(name)
 
-    def _crash_all(self) -> None:
+    def _end_all(self) -> None:
         self.closing = True
         for slot in reversed(list(self._started.values())):
             life = slot.live or slot.starting
@@ -360,7 +375,8 @@ class System:
                 slot.timer.cancel()
                 slot.timer = None
             if life is not None:
-                life.crash(None)
+                slot.state = "stopped"
+                life.end("the system ended")
         for child in list(self._children.values()):
             child.cancel()
 

@@ -42,10 +42,10 @@ class Child:
         assert task is not None
         if not task.done():
             await asyncio.wait([task])
-        if task.cancelled():
-            raise ChildCancelled(f"{self.name} was cancelled")
         if self.error is not None:
             raise self.error
+        if task.cancelled():
+            raise ChildCancelled(f"{self.name} was cancelled")
         return task.result()
 
     def __await__(self) -> Generator[Any, None, Any]:
