@@ -1,0 +1,138 @@
+"""kube-apiserver: the gateway and gatekeeper. Every process and user speaks to the cluster through it, and only it to etcd.
+
+Concurrent: each message is handled at once, in the asker's own stack as long as nothing has to wait.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.api.resources import resource_for
+from kubeloop.actors.apiserver import bootstrap, chain, virtual
+from kubeloop.actors.apiserver.call import NeedsCache, Route
+from kubeloop.actors.apiserver.chain import Handler
+from kubeloop.actors.apiserver.config import ApiServerConfig
+from kubeloop.actors.apiserver.handlers.watch import bookmark_of
+from kubeloop.actors.apiserver.messages import Request, WatchRequest
+from kubeloop.actors.apiserver.routes import Routes
+from kubeloop.actors.apiserver.storage import Storage
+from kubeloop.actors.etcd.kv import KV
+from kubeloop.runtime.actor import Actor, ActorStopped, ReplyError, UnknownMessage, Unreachable
+
+
+class SendBookmarks(Struct, frozen=True):
+    """The actor's message to itself: tell watchers that asked for bookmarks how far they are."""
+
+
+class CheckHealth(Struct, frozen=True):
+    """Answer: name of a check -> "" when healthy, else what is wrong; in the order to show them."""
+
+
+class ApiServer(Actor):
+    concurrent: ClassVar[bool] = True
+
+    # state
+
+    def __init__(self, kv: KV, *, config: ApiServerConfig | None = None) -> None:
+        self.config = config if config is not None else ApiServerConfig()
+        self.storage = Storage(kv)
+        self.resources = Routes(self.storage)
+        self.routes = self.resources.by_name
+        self._bookmarks_due = False
+
+    async def on_start(self) -> None:
+        self.defer(self.storage.close)
+        await self.storage.connect()
+        if self.config.bootstrap:
+            await bootstrap.create_start_objects(self)
+
+    # handled messages
+
+    async def on_message(self, message: Any) -> Any:
+        kind = type(message)
+        try:
+            if kind is Request:
+                return await chain.handle(self, message)
+            if kind is WatchRequest:
+                return await chain.handle_watch(self, message)
+        except ReplyError as error:
+            if isinstance(error, StatusError):
+                raise
+            raise errors.internal_error(f"etcd: {error}") from error
+        except (ActorStopped, Unreachable) as error:
+            raise errors.internal_error(f"etcd is not available: {error}") from error
+        except Exception as error:
+            self.context.log.exception(
+                "request_failed", verb=request_of(message).verb, resource=request_of(message).resource
+            )
+            raise errors.internal_error(f"{type(error).__name__}: {error}") from error
+        if kind is SendBookmarks:
+            return self.send_bookmarks()
+        if kind is CheckHealth:
+            return {"ping": "", "log": "", "etcd": await self.etcd_health(), "informer-sync": ""}
+        raise UnknownMessage(message)
+
+    async def etcd_health(self) -> str:
+        try:
+            await self.storage.connect()
+        except (ActorStopped, ReplyError, Unreachable) as error:
+            return str(error)
+        return ""
+
+    # what handlers need
+
+    async def find_route(self, group: str, version: str, plural: str) -> Route:
+        """The route of a served resource. Raises 404 when there is none."""
+        route = self.resources.find(group, version, plural)
+        if route is None:
+            raise errors.resource_not_found()
+        return route
+
+    def virtual_handler(self, request: Request) -> Handler | None:
+        return virtual.HANDLERS.get((request.verb, request.group, request.resource))
+
+    def lookup(self, resource: str, namespace: str, name: str) -> Any | None:
+        """An object of another resource ("pods", "priorityclasses.scheduling.k8s.io"), None when there is none."""
+        entry = self._cached(resource).entries.get(f"{namespace}/{name}" if namespace else name)
+        return None if entry is None else entry.object
+
+    def lookup_all(self, resource: str, namespace: str) -> Sequence[Any]:
+        """All objects of another resource, of one namespace or (empty) of all."""
+        return [entry.object for entry in self._cached(resource).select(namespace)]
+
+    def _cached(self, resource: str) -> Any:
+        store = self.resources.stores_by_plural.get(resource)
+        if store is None:
+            type_ = resource_for(resource)
+            route = self.resources.find(type_.group, type_.version, type_.plural)
+            assert route is not None and route.store is not None, f"{resource} is not stored"
+            store = self.resources.stores_by_plural[resource] = route.store
+        if not store.loaded:
+            raise NeedsCache(store)
+        return store.cache
+
+    def schedule_bookmarks(self) -> None:
+        if not self._bookmarks_due:
+            self._bookmarks_due = True
+            self.tell_later(self.config.bookmark_interval_seconds, SendBookmarks())
+
+    def send_bookmarks(self) -> None:
+        """To every watcher that asked; the next round is due as long as there is one."""
+        self._bookmarks_due = False
+        metadata = {"resourceVersion": str(self.storage.revision)}
+        for route in list(self.routes.values()):
+            watchers = route.store.cache.watchers if route.store is not None else ()
+            event = None
+            for watcher in watchers:
+                if watcher.bookmarks:
+                    if event is None:
+                        event = bookmark_of(route.api_version, route.resource.kind, metadata)
+                    watcher.sink.on_event(event)
+                    self.schedule_bookmarks()
+
+
+def request_of(message: Request | WatchRequest) -> Request:
+    return message.request if isinstance(message, WatchRequest) else message

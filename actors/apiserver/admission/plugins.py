@@ -1,0 +1,36 @@
+"""The table of admission plugins, in kube-apiserver's order, by the resource that they look at."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kubeloop.actors.api.meta_v1 import ObjectMeta
+from kubeloop.actors.apiserver.admission import (
+    default_toleration_seconds,
+    namespace_lifecycle,
+    priority,
+    service_account,
+    taint_nodes_by_condition,
+)
+from kubeloop.actors.apiserver.call import Call
+
+# (call, object to be created, its namespace) -> the object to create; raises StatusError (403) to refuse
+CreatePlugin = Callable[[Call, Any, str], Any]
+
+ON_CREATE: Mapping[tuple[str, str], Sequence[CreatePlugin]] = {
+    ("", "pods"): (service_account.admit, priority.admit, default_toleration_seconds.admit),
+    ("", "nodes"): (taint_nodes_by_condition.admit,),
+    ("scheduling.k8s.io", "priorityclasses"): (priority.check_class,),
+}
+
+
+async def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any:
+    if namespace:
+        namespace_lifecycle.check_create(call, given.name or "", namespace)
+    resource = call.route.resource
+    for plugin in ON_CREATE.get((resource.group, resource.plural), ()):
+        obj = plugin(call, obj, namespace)
+    return obj
+
+
+async def admit_update(call: Call, obj: Any, stored: Any) -> Any:
+    return obj

@@ -1,0 +1,176 @@
+"""A request's body -> an object of the kind that the path names, or 400, 415, 422 in the API's words.
+
+In process the body is the object already. Over HTTP it is bytes: JSON or YAML, decoded once.
+"""
+
+from typing import Any
+
+from kubeloop.actors.api import codec, meta
+from kubeloop.actors.api.errors import StatusError, bad_request, unsupported_media_type
+from kubeloop.actors.apiserver.go_json import syntax_error
+from kubeloop.actors.apiserver.messages import Request
+
+JSON = "application/json"
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+ACCEPTED = f"{JSON}, {YAML}, {PROTOBUF}"
+SUMMARY_BYTES_MAX = 30
+GO_TYPE_META = (
+    'json: cannot unmarshal {} into Go value of type struct {{ APIVersion string "json:\\"apiVersion,omitempty\\""; '
+    'Kind string "json:\\"kind,omitempty\\"" }}'
+)
+
+
+class Expected:
+    """What a body must be: the kind at a version, and the Struct to decode it to (None: a dict)."""
+
+    __slots__ = ("group", "kind", "type", "version")
+
+    def __init__(self, group: str, version: str, kind: str, type: type | None) -> None:
+        self.group = group
+        self.version = version
+        self.kind = kind
+        self.type = type
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def read(request: Request, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
+    """The object of a create or update. Unknown and duplicate fields are warned of, refused or ignored."""
+    body = request.body
+    if not isinstance(body, bytes):
+        if type(body) is dict and expected.type is not None:
+            check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected)
+            return decoded(body, expected, field_validation, warnings)
+        return body
+    type_ = media_type(request.content_type) or JSON
+    if type_ == JSON:
+        return read_json(body, expected, field_validation, warnings)
+    if type_ == YAML:
+        return read_yaml(body, expected, field_validation, warnings)
+    if type_ == PROTOBUF:
+        text = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+        raise unrecognized(expected, text, body)
+    raise unsupported_media_type(
+        f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
+    )
+
+
+def read_json(body: bytes, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
+    try:
+        found = codec.decode_object(body, expected.type)
+    except codec.DecodeError as error:
+        wrong = syntax_error(body)
+        if wrong:
+            raise unrecognized(expected, f"couldn't get version/kind; json parse error: {wrong}", body) from None
+        document = codec.decode_object(body, None).obj if body.lstrip()[:1] == b"{" else body
+        if not isinstance(document, dict):
+            if body.strip() == b"null":
+                return decoded({}, expected, field_validation, warnings)
+            text = GO_TYPE_META.format(go_kind(body))
+            raise unrecognized(expected, f"couldn't get version/kind; json parse error: {text}", body) from None
+        check_gvk(text_of(document, "apiVersion"), text_of(document, "kind"), expected)
+        raise cannot_be_handled(expected, str(error)) from None
+    api_version, kind = meta.api_version_and_kind(found.obj)
+    check_gvk(api_version, kind, expected)
+    report(found, expected, field_validation, warnings)
+    return found.obj
+
+
+def read_yaml(body: bytes, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
+    from kubeloop.actors.apiserver.go_yaml import YamlError, load
+
+    try:
+        document, duplicates = load(body)
+    except YamlError as error:
+        raise unrecognized(expected, str(error), body) from None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise unrecognized(
+            expected, "couldn't get version/kind; json parse error: " + GO_TYPE_META.format("string"), body
+        )
+    check_gvk(text_of(document, "apiVersion"), text_of(document, "kind"), expected)
+    if duplicates and field_validation == "Strict":
+        lines = "".join(f"\n  {line}" for line in duplicates)
+        raise cannot_be_handled(expected, f"strict decoding error: yaml: unmarshal errors:{lines}")
+    if duplicates and field_validation != "Ignore":
+        warnings.extend(duplicates)
+    return decoded(document, expected, field_validation, warnings)
+
+
+def decoded(document: dict[str, Any], expected: Expected, field_validation: str, warnings: list[str]) -> Any:
+    try:
+        found = codec.decode_object(document, expected.type)
+    except codec.DecodeError as error:
+        raise cannot_be_handled(expected, str(error)) from None
+    report(found, expected, field_validation, warnings)
+    return found.obj
+
+
+def report(found: Any, expected: Expected, field_validation: str, warnings: list[str]) -> None:
+    if field_validation == "Ignore" or not (found.unknown or found.duplicates):
+        return
+    texts = [f'duplicate field "{path}"' for path in found.duplicates]
+    texts += [f'unknown field "{path}"' for path in found.unknown]
+    if field_validation == "Strict":
+        raise cannot_be_handled(expected, "strict decoding error: " + ", ".join(texts))
+    warnings.extend(texts)
+
+
+def check_gvk(api_version: str, kind: str, expected: Expected) -> None:
+    """Raises 400 when the body says that it is something else. Saying nothing is fine."""
+    if kind and api_version and (kind, api_version) != (expected.kind, expected.api_version):
+        if kind != expected.kind:
+            group, _, version = api_version.rpartition("/")
+            own = expected.group.partition(".")[0] or "core"
+            theirs = f"{version}.{kind}"
+            text = f"converting ({theirs}) to ({own}.{expected.kind}): unknown conversion"
+            raise bad_request(f'{kind} in version "{version}" cannot be handled as a {expected.kind}: {text}')
+        group, _, version = api_version.rpartition("/")
+        shown = f"{group}/{version}" if group else version
+        text = f'no kind "{kind}" is registered for version "{shown}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {expected.kind}: {text}')
+
+
+def cannot_be_handled(expected: Expected, text: str) -> StatusError:
+    return bad_request(
+        f'{expected.kind} in version "{expected.version}" cannot be handled as a {expected.kind}: {text}'
+    )
+
+
+def unrecognized(expected: Expected, text: str, body: bytes) -> StatusError:
+    return bad_request(
+        f"the object provided is unrecognized (must be of type {expected.kind}): {text} ({summary(body)})"
+    )
+
+
+def summary(body: bytes) -> str:
+    """The body's beginning, as the API shows it: text when it looks like JSON, else hexadecimal."""
+    if not body:
+        return "<empty>"
+    head = body[:SUMMARY_BYTES_MAX]
+    text = head.decode("utf-8", "replace") if body[:1] == b"{" else head.hex()
+    return text if len(body) <= SUMMARY_BYTES_MAX else text + " ..."
+
+
+def text_of(document: dict[str, Any], field: str) -> str:
+    value = document.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def go_kind(body: bytes) -> str:
+    first = body.lstrip()[:1]
+    if first == b"[":
+        return "array"
+    if first == b'"':
+        return "string"
+    if first in (b"t", b"f"):
+        return "bool"
+    return "number"

@@ -1,0 +1,91 @@
+"""The way of every request, in order: who asks, may they, what is it, is its resource in memory, what does it do.
+
+    authenticate -> authorize -> find the route -> fill its cache -> the handler of its verb and subresource
+
+A handler of a write goes on: decode, default, admit, prepare, validate, store (handlers/write.py).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.apiserver.authorization import authorize
+from kubeloop.actors.apiserver.call import Call, NeedsCache, Route
+from kubeloop.actors.apiserver.handlers import delete, patch, read, subresources, watch, write
+from kubeloop.actors.apiserver.messages import Request, Response, UserInfo, WatchHandle, WatchRequest
+
+if TYPE_CHECKING:
+    from kubeloop.actors.apiserver.actor import ApiServer
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+HANDLERS: Mapping[tuple[str, str], Handler] = {
+    ("get", ""): read.get,
+    ("list", ""): read.list_,
+    ("create", ""): write.create,
+    ("update", ""): write.update,
+    ("patch", ""): patch.patch,
+    ("delete", ""): delete.delete,
+    ("deletecollection", ""): delete.delete_collection,
+    ("get", "status"): read.get,
+    ("update", "status"): write.update_status,
+    ("patch", "status"): patch.patch_status,
+    **subresources.HANDLERS,
+}
+
+
+async def handle(server: "ApiServer", request: Request) -> Response:
+    """Answers one request, or raises StatusError."""
+    call = await begin(server, request)
+    handler = HANDLERS.get((request.verb, request.subresource))
+    if call.stored is None:
+        handler = server.virtual_handler(request)
+    if handler is None or not allowed(call.route, request):
+        raise errors.method_not_supported()
+    while True:
+        try:
+            return await handler(call)
+        except NeedsCache as need:
+            await need.store.load()
+            call.warnings.clear()
+
+
+async def handle_watch(server: "ApiServer", message: WatchRequest) -> WatchHandle:
+    """Opens one watch, or raises StatusError."""
+    request = message.request
+    call = await begin(server, request)
+    if call.stored is None or request.subresource or "watch" not in call.route.verbs:
+        raise errors.method_not_supported()
+    return watch.open_watch(call, message.sink)
+
+
+async def begin(server: "ApiServer", request: Request) -> Call:
+    """Who, whether, what: the part of the chain that reads and writes share."""
+    user = authenticate(request)
+    authorize(server, request, user)
+    route = server.routes.get((request.group, request.version, request.resource))
+    if route is None:
+        route = await server.find_route(request.group, request.version, request.resource)
+    store = route.store
+    if store is not None and not store.loaded:
+        await store.load()
+    return Call(server, request, route, user)
+
+
+def authenticate(request: Request) -> UserInfo:
+    """In process the transport states the user; over HTTPS the gate found it. Raises 401 when there is none."""
+    if request.user is None:
+        raise errors.unauthorized()
+    return request.user
+
+
+def allowed(route: Route, request: Request) -> bool:
+    """Whether the resource has the verb here. Also refuses what needs a namespace and has none."""
+    if request.subresource:
+        verbs = route.subresources.get(request.subresource)
+        return verbs is not None and request.verb in verbs
+    if request.verb not in route.verbs:
+        return False
+    if route.resource.namespaced and not request.namespace:
+        return request.verb in ("list", "watch")
+    return True

@@ -1,0 +1,26 @@
+"""What an API server is started with."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from kubeloop.actors.apiserver import limits
+from kubeloop.actors.apiserver.messages import UserInfo
+
+
+class ApiServerConfig(msgspec.Struct, frozen=True):
+    """`tokens`: bearer token -> who it is. `signing_key_pem`: the key of service account tokens, None: no tokens.
+
+    `service_address`: the first address of the service network, on which "kubernetes" answers; `advertise_address` and
+    `advertise_port`: where it leads. `audiences`: whom the tokens are for.
+    """
+
+    tokens: Mapping[str, UserInfo] = {}
+    signing_key_pem: bytes | None = None
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    audiences: tuple[str, ...] = ("https://kubernetes.default.svc.cluster.local",)
+    service_address: str = "10.96.0.1"
+    advertise_address: str = "127.0.0.1"
+    advertise_port: int = 6443
+    bookmark_interval_seconds: float = limits.bookmark_interval_seconds
+    bootstrap: bool = True

@@ -1,0 +1,92 @@
+"""server-side apply: the object that a manager wants, merged into the stored one; created when it is not there.
+
+Field ownership (managedFields, conflicts) is `managed_fields`' to decide.
+"""
+
+from typing import Any
+
+from kubeloop.actors.api import codec, errors
+from kubeloop.actors.apiserver import limits, managed_fields, metadata
+from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.handlers import read, write
+from kubeloop.actors.apiserver.messages import Response
+from kubeloop.actors.apiserver.options import WriteOptions
+
+
+async def apply(
+    call: Call,
+    options: WriteOptions,
+    *,
+    prepare: write.Prepare | None,
+    validate: write.Validate | None,
+    admit: bool,
+) -> Response:
+    wanted = read_apply(call, options)
+    for _ in range(limits.patch_retries_max):
+        entry = call.store.cache.entries.get(call.key)
+        if entry is None and call.request.subresource:
+            raise read.missing(call)
+        live = None
+        if entry is not None:
+            live = entry.object if call.route.from_storage is None else call.route.from_storage(entry.object)
+        merged = managed_fields.server_side_apply(
+            None if live is None else codec.to_builtins(live),
+            wanted,
+            call.route.resource.type,
+            options.field_manager,
+            bool(options.force),
+            api_version=call.route.api_version,
+            subresource=call.request.subresource,
+            now=call.server.context.clock.now_rfc3339(),
+        )
+        obj = decode_applied(call, merged)
+        if call.route.to_storage is not None:
+            obj = call.route.to_storage(obj)
+        if entry is None:
+            return await write.create_object(call, obj, options)
+        answer = await write.write_update(
+            call,
+            entry,
+            call.kind.default(obj),
+            metadata.current_metadata(obj),
+            options,
+            prepare=prepare,
+            validate=validate,
+            admit=admit,
+        )
+        if answer is not None:
+            return answer
+    raise write.conflict(call)
+
+
+def read_apply(call: Call, options: WriteOptions) -> dict[str, Any]:
+    """The applied object as builtins. Raises 400 when it is none, or another than the path names."""
+    body = call.request.body
+    if isinstance(body, bytes):
+        from kubeloop.actors.apiserver.go_yaml import YamlError, load
+
+        try:
+            body, _ = load(body)
+        except YamlError as error:
+            raise errors.bad_request(f"error decoding YAML: {error}") from None
+    elif not isinstance(body, dict):
+        body = codec.to_builtins(body)
+    if not isinstance(body, dict):
+        raise errors.bad_request("error decoding YAML: the body is not an object")
+    found = codec.decode_object(body, call.route.resource.type)
+    if found.unknown and options.field_validation == "Strict":
+        texts = ", ".join(f'unknown field "{path}"' for path in found.unknown)
+        raise errors.bad_request(f"failed to create typed patch object: {texts}")
+    given = metadata.current_metadata(found.obj)
+    if given.name and given.name != call.name:
+        raise write.name_mismatch(call, given.name)
+    write.checked_namespace(call, given)
+    document: dict[str, Any] = body
+    return document
+
+
+def decode_applied(call: Call, merged: dict[str, Any]) -> Any:
+    try:
+        return codec.decode_object(merged, call.route.resource.type).obj
+    except codec.DecodeError as error:
+        raise errors.bad_request(str(error)) from None

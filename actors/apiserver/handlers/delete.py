@@ -1,0 +1,155 @@
+"""delete and deletecollection: preconditions, grace, finalizers; what `deletion.plan` decides is carried out here."""
+
+from typing import Any
+
+import msgspec
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.apiserver import deletion, limits, metadata
+from kubeloop.actors.apiserver.answers import EntryListing
+from kubeloop.actors.apiserver.bodies import ACCEPTED, JSON, YAML, Expected, media_type, read_json, read_yaml
+from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.handlers import read, write
+from kubeloop.actors.apiserver.messages import Response
+from kubeloop.actors.apiserver.options import DeleteOptions, delete_options, list_options
+from kubeloop.actors.apiserver.selection import selection
+from kubeloop.actors.apiserver.watch_cache import Entry
+
+DELETE_OPTIONS = Expected("", "v1", "DeleteOptions", None)
+
+
+async def delete(call: Call) -> Response:
+    options = delete_options(call.request.options, body_of(call))
+    entry = read.find(call)
+    for _ in range(limits.delete_retries_max):
+        found = await delete_entry(call, entry, options)
+        if found is not None:
+            return found
+        entry = read.find(call)
+    raise write.conflict(call)
+
+
+def body_of(call: Call) -> dict[str, Any] | None:
+    """DeleteOptions as builtins: from JSON or YAML, or in process as they are. None when there are none."""
+    body = call.request.body
+    if not body:
+        return None
+    if isinstance(body, bytes):
+        type_ = media_type(call.request.content_type) or JSON
+        if type_ not in (JSON, YAML):
+            raise errors.unsupported_media_type(
+                f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
+            )
+        read_body = read_json if type_ == JSON else read_yaml
+        body = read_body(body, DELETE_OPTIONS, "Ignore", [])
+    if not isinstance(body, dict):
+        body = msgspec.to_builtins(body)
+    checked: dict[str, Any] = body
+    return checked
+
+
+async def delete_entry(call: Call, entry: Entry, options: DeleteOptions) -> Response | None:
+    """One attempt. None: the object changed meanwhile, and no precondition forbids to try again."""
+    kind = call.kind
+    stored = entry.object
+    current = metadata.current_metadata(stored)
+    check_preconditions(call, current, options)
+    now = call.server.context.clock.now()
+    if call.route.resource.plural == "namespaces" and not call.route.resource.group:
+        return await delete_namespace(call, entry, options, now)
+    grace = deletion.grace_period_seconds(stored, options) if kind.graceful_deletion else None
+    plan = deletion.plan(current, options, now=now, default=kind.default_delete_propagation, grace=grace)
+    shown = stored if plan.metadata is None else metadata.with_metadata(stored, plan.metadata)
+    if plan.remove:
+        if not options.dry_run:
+            if await call.store.delete(entry) is None:
+                return None
+            after_delete(call, stored)
+        if kind.return_deleted_object:
+            return Response(200, write.read_back(call, shown if grace is not None else stored), call.warnings)
+        return Response(200, deleted_status(call, current.uid or ""), call.warnings)
+    if plan.metadata is None:
+        return read.answer(call, entry)
+    return await write.store_update(call, entry, write.fresh(shown), write.WriteOptions(dry_run=options.dry_run))
+
+
+def after_delete(call: Call, stored: Any) -> None:
+    if call.kind.after_delete is not None:
+        call.kind.after_delete(stored, call.strategy_context())
+
+
+def check_preconditions(call: Call, current: Any, options: DeleteOptions) -> None:
+    name = call.name
+    kind = call.route.resource.kind
+    if options.uid is not None and options.uid != current.uid:
+        if kind == "Namespace":
+            detail = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {current.uid}"
+            raise errors.conflict(call.route.resource.plural, name, detail)
+        detail = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({current.uid}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise errors.conflict(kind, name, detail)
+    if options.resource_version is not None and options.resource_version != current.resource_version:
+        detail = (
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion "
+            f"in record ({current.resource_version}). The object might have been modified"
+        )
+        raise errors.conflict(kind, name, detail)
+
+
+async def delete_namespace(call: Call, entry: Entry, options: DeleteOptions, now: float) -> Response | None:
+    """A namespace is emptied by the namespace controller before its last finalizer goes: Terminating until then."""
+    stored = entry.object
+    current = metadata.current_metadata(stored)
+    changes: dict[str, Any] = {}
+    if current.deletion_timestamp is None:
+        changes["deletion_timestamp"] = call.server.context.clock.now_rfc3339()
+    finalizers = deletion.garbage_collection_finalizers(tuple(current.finalizers), options, "Background")
+    if finalizers != tuple(current.finalizers):
+        changes["finalizers"] = finalizers
+    if not finalizers and not (stored.spec is not None and stored.spec.finalizers):
+        if not options.dry_run and await call.store.delete(entry) is None:
+            return None
+        return Response(200, deleted_status(call, current.uid or ""), call.warnings)
+    if not changes:
+        return read.answer(call, entry)
+    status = msgspec.structs.replace(stored.status, phase="Terminating") if stored.status is not None else None
+    marked = msgspec.structs.replace(stored, metadata=msgspec.structs.replace(current, **changes), status=status)
+    return await write.store_update(call, entry, write.fresh(marked), write.WriteOptions(dry_run=options.dry_run))
+
+
+def deleted_status(call: Call, uid: str) -> dict[str, Any]:
+    resource = call.route.resource
+    details = {"name": call.name, "group": resource.group, "kind": resource.plural, "uid": uid}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {key: value for key, value in details.items() if value},
+    }
+
+
+async def delete_collection(call: Call) -> Response:
+    """Delete what the selectors select; the answer lists it as it was."""
+    options = list_options(call.request.options)
+    wanted = selection(call.kind, call.namespace, options, call.store.cache.index_field)
+    deleting = delete_options(call.request.options, body_of(call))
+    entries, _ = read.present(call, wanted, 0, "")
+    deleted = []
+    for entry in entries:
+        one = Call(call.server, call.request, call.route, call.user)
+        one.namespace = entry.namespace
+        one.name = entry.key.rpartition("/")[2]
+        latest = call.store.cache.entries.get(entry.key)
+        while latest is not None and await delete_entry(one, latest, deleting) is None:
+            latest = call.store.cache.entries.get(entry.key)
+        if latest is not None:
+            deleted.append(entry)
+    convert = call.route.from_storage
+    items = [entry.object if convert is None else convert(entry.object) for entry in deleted]
+    revision = str(call.server.storage.revision)
+    kind, api_version = call.route.resource.kind, call.route.api_version
+    listing = EntryListing(items, revision, "", None, deleted if convert is None else (), kind, api_version)
+    return Response(200, listing, call.warnings)

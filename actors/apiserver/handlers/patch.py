@@ -1,0 +1,161 @@
+"""patch: the four patch types, on the object and on its subresources; a lost race is tried again on the new object."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kubeloop.actors.api import codec, errors
+from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.apiserver import limits, metadata
+from kubeloop.actors.apiserver.bodies import Expected, media_type
+from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.go_json import syntax_error
+from kubeloop.actors.apiserver.handlers import read, write
+from kubeloop.actors.apiserver.messages import Response
+from kubeloop.actors.apiserver.options import APPLY, WriteOptions, write_options
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+IN_PROCESS = {"json": JSON_PATCH, "merge": MERGE_PATCH, "strategic": STRATEGIC_MERGE_PATCH, "apply": APPLY}
+
+
+class Patch(msgspec.Struct, frozen=True):
+    """`apply(document)` gives the patched document; raises StatusError."""
+
+    content_type: str
+    apply: Callable[[dict[str, Any]], dict[str, Any]]
+    raw: Any
+
+
+def read_patch(call: Call, target: type | None) -> Patch:
+    """The patch as its content type says. Raises 415 for another, 400 for one that cannot be read."""
+    content_type = media_type(call.request.content_type)
+    content_type = IN_PROCESS.get(content_type, content_type)
+    body = call.request.body
+    if content_type == JSON_PATCH:
+        operations = decode_patch(body, list, "json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp")
+        if len(operations) > limits.patch_operations_max:
+            raise errors.request_entity_too_large(
+                f"The allowed maximum operations in a JSON patch is {limits.patch_operations_max}, got {len(operations)}"
+            )
+        return Patch(content_type, lambda document: json_patch(document, operations), operations)
+    if content_type == MERGE_PATCH:
+        document = decode_patch(body, dict, "json: cannot unmarshal {} into Go value of type map[string]interface {{}}")
+        return Patch(content_type, lambda live: merge_patch(live, document), document)
+    if content_type == STRATEGIC_MERGE_PATCH and target is not None:
+        document = decode_patch(body, dict, "json: cannot unmarshal {} into Go value of type map[string]interface {{}}")
+        return Patch(content_type, lambda live: strategic_merge_patch(live, document, target), document)
+    if content_type == APPLY:
+        return Patch(content_type, lambda live: live, body)
+    raise errors.unsupported_media_type("415: Unsupported Media Type")
+
+
+def decode_patch(body: Any, kind: type, wrong_type: str) -> Any:
+    if isinstance(body, bytes):
+        wrong = syntax_error(body) if not body.strip() else ""
+        try:
+            document = msgspec.json.decode(body) if not wrong else None
+        except (msgspec.DecodeError, RecursionError):
+            wrong = syntax_error(body) or "invalid UTF-8 in string"
+        if wrong:
+            raise errors.bad_request(f"error decoding patch: {wrong}")
+    else:
+        document = body
+    if not isinstance(document, kind):
+        raise errors.bad_request("error decoding patch: " + wrong_type.format(go_kind(document)))
+    return document
+
+
+def go_kind(value: Any) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def json_patch(document: dict[str, Any], operations: list[Any]) -> dict[str, Any]:
+    from kubeloop.actors.apiserver.json_patch import apply_json_patch
+
+    return apply_json_patch(document, operations)
+
+
+def merge_patch(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    from kubeloop.actors.apiserver.merge_patch import apply_merge_patch
+
+    return apply_merge_patch(document, patch)
+
+
+def strategic_merge_patch(document: dict[str, Any], patch: dict[str, Any], target: type) -> dict[str, Any]:
+    from kubeloop.actors.apiserver.strategic_merge import apply_strategic_merge_patch
+
+    return apply_strategic_merge_patch(document, patch, target)
+
+
+async def patch(call: Call) -> Response:
+    return await patch_with(call)
+
+
+async def patch_status(call: Call) -> Response:
+    return await patch_with(
+        call, prepare=write.prepare_status(call), validate=call.kind.validate_status_update, admit=False
+    )
+
+
+async def patch_with(
+    call: Call,
+    *,
+    prepare: write.Prepare | None = None,
+    validate: write.Validate | None = None,
+    admit: bool = True,
+) -> Response:
+    found = read_patch(call, call.route.resource.type)
+    options = write_options(call.request.options, "PatchOptions", content_type=found.content_type)
+    if found.content_type == APPLY:
+        from kubeloop.actors.apiserver.handlers.apply import apply
+
+        return await apply(call, options, prepare=prepare, validate=validate, admit=admit)
+    for _ in range(limits.patch_retries_max):
+        entry = read.find(call)
+        live = entry.object if call.route.from_storage is None else call.route.from_storage(entry.object)
+        document = codec.to_builtins(live)
+        patched = found.apply(document)
+        obj = decode_patched(call, patched, write.expected_body(call), options, found)
+        given = metadata.current_metadata(obj)
+        write.check_identity(call, given)
+        if given.resource_version and given.resource_version != str(entry.revision):
+            raise write.conflict(call)
+        if call.route.to_storage is not None:
+            obj = call.route.to_storage(obj)
+        answer = await write.write_update(
+            call, entry, call.kind.default(obj), given, options, prepare=prepare, validate=validate, admit=admit
+        )
+        if answer is not None:
+            return answer
+    raise write.conflict(call)
+
+
+def decode_patched(call: Call, patched: dict[str, Any], expected: Expected, options: WriteOptions, patch: Patch) -> Any:
+    """The patched document as an object. Raises 422 with the field "patch" when it is none of this kind."""
+    api_version, kind = patched.get("apiVersion"), patched.get("kind")
+    try:
+        if isinstance(kind, str) and kind != expected.kind:
+            version = str(api_version).rpartition("/")[2]
+            own = expected.group.partition(".")[0] or "core"
+            text = f"converting ({version}.{kind}) to ({own}.{expected.kind}): unknown conversion"
+            raise codec.DecodeError(text)
+        found = codec.decode_object(patched, expected.type)
+    except codec.DecodeError as error:
+        raise invalid_patch(patched, str(error)) from None
+    if found.unknown and options.field_validation != "Ignore":
+        texts = [f'unknown field "{path}"' for path in found.unknown]
+        if options.field_validation == "Strict":
+            if patch.content_type == JSON_PATCH or patch.content_type == MERGE_PATCH:
+                raise invalid_patch(patch.raw, "strict decoding error: " + ", ".join(texts))
+            raise errors.bad_request("strict decoding error: " + ", ".join(texts))
+        call.warnings.extend(texts)
+    return found.obj
+
+
+def invalid_patch(document: Any, text: str) -> errors.StatusError:
+    shown = msgspec.json.encode(document).decode()
+    return errors.invalid("", "", "", [FieldError("FieldValueInvalid", "patch", shown, text)])

@@ -1,0 +1,156 @@
+"""The scale subresource (autoscaling/v1 Scale) of whatever has replicas; paths come from the kind's entry."""
+
+from typing import Any
+
+import msgspec
+
+from kubeloop.actors.api import codec, errors, meta
+from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.apiserver import bodies, limits, metadata
+from kubeloop.actors.apiserver.bodies import Expected
+from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.handlers import patch as patches
+from kubeloop.actors.apiserver.handlers import read, write
+from kubeloop.actors.apiserver.messages import Response
+from kubeloop.actors.apiserver.options import WriteOptions, write_options
+from kubeloop.actors.apiserver.watch_cache import Entry
+
+
+def scale_of(call: Call, obj: Any) -> Any:
+    """The Scale that shows `obj`."""
+    from kubeloop.actors.api.autoscaling_v1 import Scale, ScaleSpec, ScaleStatus
+
+    current = metadata.current_metadata(obj)
+    shown = msgspec.structs.replace(
+        metadata.NO_METADATA,
+        name=current.name,
+        namespace=current.namespace,
+        uid=current.uid,
+        resource_version=current.resource_version,
+        creation_timestamp=current.creation_timestamp,
+    )
+    paths = call.kind.scale
+    selector = text_at(obj, paths.get("selector"), "selector")
+    return Scale(
+        metadata=shown,
+        spec=ScaleSpec(replicas=number_at(obj, paths.get("specReplicas", ".spec.replicas")) or None),
+        status=ScaleStatus(
+            replicas=number_at(obj, paths.get("statusReplicas", ".status.replicas")), selector=selector or None
+        ),
+    )
+
+
+def number_at(obj: Any, path: Any) -> int:
+    value = path(obj) if callable(path) else at(obj, path)
+    return int(value or 0)
+
+
+def text_at(obj: Any, path: Any, field: str) -> str:
+    if callable(path):
+        return str(path(obj) or "")
+    if path:
+        return str(at(obj, path) or "")
+    from kubeloop.actors.api import selectors
+
+    spec = obj.spec if not isinstance(obj, dict) else None
+    selector = getattr(spec, field, None)
+    if selector is None:
+        return ""
+    if isinstance(selector, dict):  # a replication controller's plain map
+        return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    return str(selectors.from_label_selector(selector))
+
+
+def at(obj: Any, path: str) -> Any:
+    for part in path.strip(".").split("."):
+        if obj is None:
+            return None
+        obj = obj.get(part) if isinstance(obj, dict) else getattr(obj, part, None)
+    return obj
+
+
+async def get(call: Call) -> Response:
+    return Response(200, scale_of(call, read.find(call).object), call.warnings)
+
+
+async def update(call: Call) -> Response:
+    options = write_options(call.request.options, "UpdateOptions")
+    scale = bodies.read(call.request, expected_scale(), options.field_validation, call.warnings)
+    given = metadata.current_metadata(scale)
+    if not given.name:
+        text = f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided"
+        raise errors.bad_request(text)
+    write.check_identity(call, given)
+    while True:
+        found = await write_scale(call, read.find(call), scale, options)
+        if found is not None:
+            return found
+
+
+def expected_scale() -> Expected:
+    from kubeloop.actors.api.autoscaling_v1 import Scale
+
+    return Expected("autoscaling", "v1", "Scale", Scale)
+
+
+async def patch(call: Call) -> Response:
+    expected = expected_scale()
+    found = patches.read_patch(call, expected.type)
+    options = write_options(call.request.options, "PatchOptions", content_type=found.content_type)
+    for _ in range(limits.patch_retries_max):
+        entry = read.find(call)
+        document = codec.to_builtins(scale_of(call, entry.object))
+        document = {"apiVersion": "autoscaling/v1", "kind": "Scale", **document}
+        if found.content_type == patches.APPLY:
+            applied = patches.decode_patch(read_apply(found.raw), dict, "{}")
+            document = patches.merge_patch(document, applied)
+        else:
+            document = found.apply(document)
+        scale = patches.decode_patched(call, document, expected, options, found)
+        write.check_identity(call, metadata.current_metadata(scale))
+        answer = await write_scale(call, entry, scale, options)
+        if answer is not None:
+            return answer
+    raise write.conflict(call)
+
+
+def read_apply(raw: Any) -> Any:
+    if not isinstance(raw, bytes):
+        return raw if isinstance(raw, dict) else codec.to_builtins(raw)
+    from kubeloop.actors.apiserver.go_yaml import YamlError, load
+
+    try:
+        return load(raw)[0]
+    except YamlError as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from None
+
+
+async def write_scale(call: Call, entry: Entry, scale: Any, options: WriteOptions) -> Response | None:
+    """Set the replicas. None: somebody else was faster."""
+    given = metadata.current_metadata(scale)
+    replicas = (scale.spec.replicas if scale.spec is not None else None) or 0
+    if replicas < 0:
+        wrong = FieldError("FieldValueInvalid", "spec.replicas", replicas, "must be greater than or equal to 0")
+        raise errors.invalid("autoscaling", "Scale", call.name, [wrong])
+    current = metadata.current_metadata(entry.object)
+    if given.uid and given.uid != current.uid:
+        detail = f"Precondition failed: UID in precondition: {given.uid}, UID in object meta: {current.uid}"
+        raise errors.conflict(call.route.resource.plural, call.name, detail, call.route.resource.group)
+    if given.resource_version and given.resource_version != current.resource_version:
+        raise write.conflict(call)
+    scaled = with_replicas(entry.object, replicas)
+    found = await write.write_update(
+        call, entry, scaled, metadata.current_metadata(scaled), options, prepare=None, validate=None, admit=False
+    )
+    if found is None:
+        return None
+    return Response(200, scale_of(call, found.body), call.warnings)
+
+
+def with_replicas(obj: Any, replicas: int) -> Any:
+    if isinstance(obj, dict):
+        return {**obj, "spec": {**obj.get("spec", {}), "replicas": replicas}}
+    return msgspec.structs.replace(obj, spec=msgspec.structs.replace(obj.spec, replicas=replicas))
+
+
+__all__ = ["get", "meta", "patch", "update"]

@@ -1,0 +1,27 @@
+"""The table of subresources beside status: (verb, name) -> handler."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.handlers import approval, binding, eviction, finalize, logs, pods, read, scale, token
+from kubeloop.actors.apiserver.messages import Response
+
+HANDLERS: Mapping[tuple[str, str], Callable[[Call], Awaitable[Response]]] = {
+    ("get", "scale"): scale.get,
+    ("update", "scale"): scale.update,
+    ("patch", "scale"): scale.patch,
+    ("create", "binding"): binding.create,
+    ("create", "eviction"): eviction.create,
+    ("get", "log"): logs.get,
+    ("get", "ephemeralcontainers"): read.get,
+    ("update", "ephemeralcontainers"): pods.update_ephemeral_containers,
+    ("patch", "ephemeralcontainers"): pods.patch_ephemeral_containers,
+    ("get", "resize"): read.get,
+    ("update", "resize"): pods.update_resize,
+    ("patch", "resize"): pods.patch_resize,
+    ("update", "finalize"): finalize.update,
+    ("create", "token"): token.create,
+    ("get", "approval"): read.get,
+    ("update", "approval"): approval.update,
+    ("patch", "approval"): approval.patch,
+}

@@ -1,0 +1,205 @@
+"""HTTPS before the API server: bytes in, bytes out, through the very chain that in-process requests pass.
+
+aiohttp is imported when a server is first started.
+"""
+
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.apiserver import http_reads, http_watch, limits, negotiate, path
+from kubeloop.actors.apiserver.authentication import AUTHENTICATED, TokenError, user_of_certificate, user_of_token
+from kubeloop.actors.apiserver.config import ApiServerConfig
+from kubeloop.actors.apiserver.http_answer import send, send_status
+from kubeloop.actors.apiserver.messages import Request, UserInfo
+from kubeloop.actors.apiserver.options import boolean
+from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
+from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.log import Logger
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+SHUTDOWN_SECONDS = 1.0
+
+
+class HttpServer:
+    """A listening API server; `port` is the one it listens on."""
+
+    def __init__(
+        self, apiserver: ActorRef, config: ApiServerConfig, clock: Clock, log: Logger, address: tuple[str, int]
+    ) -> None:
+        self.apiserver = apiserver
+        self.config = config
+        self.clock = clock
+        self.log = log
+        self.address = address
+        self.port = address[1]
+        self._server: web.Server[Any] | None = None
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, context: ssl.SSLContext | None) -> None:
+        """Raises OSError when the port is taken."""
+        from aiohttp import web
+
+        def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Any:
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, protocol._loop, client_max_size=limits.request_body_bytes_max
+            )
+
+        self._server = web.Server(
+            self.handle, request_factory=request_of, handler_cancellation=True, access_log=None, keepalive_timeout=180.0
+        )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        host, port = self.address
+        site = web.TCPSite(self._runner, host, port, ssl_context=context, reuse_address=True, backlog=1024)
+        try:
+            await site.start()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        if self._runner is not None:
+            if self._server is not None:
+                for connection in self._server.connections:
+                    connection.force_close()
+            await self._runner.cleanup()
+            self._runner = self._server = None
+
+    # one request
+
+    async def handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
+        try:
+            return await self._handle(request)
+        except StatusError as error:
+            return await send_status(request, error)
+        except (ActorStopped, Unreachable) as error:
+            return await send_status(request, errors.service_unavailable(f"the API server is not running: {error}"))
+        except Exception as error:
+            from aiohttp import web
+
+            if isinstance(error, web.HTTPRequestEntityTooLarge):
+                text = f"Request entity too large: limit is {limits.request_body_bytes_max}"
+                return await send_status(request, errors.request_entity_too_large(text))
+            if isinstance(error, (ConnectionError, web.HTTPException)):
+                raise
+            self.log.exception("request_failed", method=request.method, path=request.path)
+            return await send_status(request, errors.internal_error(f"{type(error).__name__}: {error}"))
+
+    async def _handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
+        target = request.path
+        found = http_reads.PUBLIC.get(target.strip("/").partition("/")[0])
+        if found is not None:
+            return await found(self, request)
+        user = self.authenticate(request)
+        where = path.parse(target)
+        if where is None:
+            return await http_reads.other(self, request, user)
+        return await self._resource(request, where, user)
+
+    async def _resource(
+        self, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
+    ) -> "web.StreamResponse":
+        options = query_of(request)
+        verb = path.verb_of(request.method, where, "watch" in options and boolean(options["watch"]))
+        if verb is None:
+            raise errors.method_not_supported()
+        headers = request.headers
+        body = None
+        if verb not in ("get", "list", "watch"):
+            body = await request.read()
+            if not body and verb in ("delete", "deletecollection"):
+                body = None
+        message = Request(
+            verb,
+            where.group,
+            where.version,
+            where.resource,
+            where.namespace,
+            where.name,
+            where.subresource,
+            body,
+            headers.get("Content-Type", ""),
+            options,
+            user,
+            headers.get("User-Agent", "unknown"),
+        )
+        if where.subresource != "log":
+            representation = negotiate.negotiate(headers.get("Accept", ""), watchable=verb in ("list", "watch"))
+        else:
+            representation = negotiate.PLAIN
+        if verb == "watch":
+            return await http_watch.serve(self, request, message, representation)
+        answer = await self.apiserver.ask(message)
+        return await send(request, answer, representation, where.group, where.version, where.resource, clock=self.clock)
+
+    # who asks
+
+    def authenticate(self, request: "web.BaseRequest") -> UserInfo:
+        """Raises 401 when there is no valid credential."""
+        user = self._user_of(request)
+        if user is None:
+            raise errors.unauthorized()
+        if "Impersonate-User" in request.headers:
+            return impersonated(request.headers)
+        return user
+
+    def _user_of(self, request: "web.BaseRequest") -> UserInfo | None:
+        transport = request.transport
+        if transport is not None:
+            certificate = transport.get_extra_info("peercert")
+            if certificate:
+                user = user_of_certificate(certificate.get("subject", ()))
+                if user is not None:
+                    return user
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            return None
+        try:
+            return user_of_token(token.strip(), self.config, self.clock.now())
+        except TokenError:
+            return None
+
+
+def impersonated(headers: Mapping[str, str]) -> UserInfo:
+    """The user whom the caller plays (the "User impersonation" section)."""
+    groups = tuple(headers.getall("Impersonate-Group", ()))  # type: ignore[attr-defined]
+    name = headers["Impersonate-User"]
+    if name.startswith("system:serviceaccount:") and not groups:
+        namespace = name.split(":")[2] if name.count(":") >= 3 else ""
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    if AUTHENTICATED not in groups and name != "system:anonymous":
+        groups = (*groups, AUTHENTICATED)
+    prefix = "impersonate-extra-"
+    extra = {key[len(prefix) :].lower(): (value,) for key, value in headers.items() if key.lower().startswith(prefix)}
+    return UserInfo(name, groups, headers.get("Impersonate-Uid", ""), extra)
+
+
+def query_of(request: "web.BaseRequest") -> Mapping[str, str]:
+    if not request.query_string:
+        return {}
+    query = request.query
+    return {key: query[key] for key in query}
+
+
+async def serve(
+    apiserver: ActorRef,
+    ssl_context: ssl.SSLContext | None,
+    port: int = 0,
+    *,
+    host: str = "127.0.0.1",
+    config: ApiServerConfig,
+    clock: Clock,
+    log: Logger,
+) -> HttpServer:
+    """Listen. Raises OSError when the port is taken."""
+    server = HttpServer(apiserver, config, clock, log, (host, port))
+    await server.start(ssl_context)
+    return server

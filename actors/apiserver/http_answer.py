@@ -1,0 +1,194 @@
+"""Answers on the wire: headers, representation, compression, large lists in slices."""
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.apiserver import limits, render
+from kubeloop.actors.apiserver.answers import EntryResponse, StreamResponse
+from kubeloop.actors.apiserver.messages import ObjectListing, Response
+from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation, negotiate
+from kubeloop.actors.apiserver.options import boolean
+from kubeloop.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+TEXT = "text/plain; charset=utf-8"
+
+
+def headers_of(request: "web.BaseRequest", content_type: str, warnings: Iterable[str] = ()) -> Any:
+    from multidict import CIMultiDict
+
+    headers = CIMultiDict(
+        {
+            "Content-Type": content_type,
+            "Cache-Control": "no-cache, private",
+            "Audit-Id": request.headers.get("Audit-Id", ""),
+        }
+    )
+    if not headers["Audit-Id"]:
+        del headers["Audit-Id"]
+    for warning in dict.fromkeys(warnings):
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        headers.add("Warning", f'299 - "{quoted}"')
+    return headers
+
+
+async def send(
+    request: "web.BaseRequest",
+    answer: Response,
+    representation: Representation,
+    group: str,
+    version: str,
+    resource: str,
+    *,
+    clock: Clock,
+) -> "web.StreamResponse":
+    """One answer of the chain, in the representation asked for."""
+    if isinstance(answer, StreamResponse):
+        return await send_stream(request, answer)
+    pretty = wants_pretty(request)
+    if representation.as_:
+        body = transformed(request, answer, representation, (group, version, resource), clock)
+        return respond(
+            request, answer.code, render.text(body, representation, pretty), representation.media_type, answer.warnings
+        )
+    if representation.media_type == YAML or pretty:
+        return respond(
+            request,
+            answer.code,
+            render.text(answer.body, representation, pretty),
+            representation.media_type,
+            answer.warnings,
+        )
+    body = answer.body
+    if isinstance(body, ObjectListing):
+        if len(body.items) > limits.list_slice_items:
+            return await send_slices(request, render.list_slices(body), answer.warnings)
+        return respond(request, answer.code, b"".join(render.list_slices(body)), JSON, answer.warnings)
+    data = answer.entry.encoded() if isinstance(answer, EntryResponse) else render.encode(body)
+    return respond(request, answer.code, data, JSON, answer.warnings)
+
+
+def transformed(
+    request: "web.BaseRequest",
+    answer: Response,
+    representation: Representation,
+    resource: tuple[str, str, str],
+    clock: Clock,
+) -> Any:
+    """The answer as a Table or as metadata only; a Status stays what it is."""
+    body = answer.body
+    if isinstance(body, dict) and body.get("kind") == "Status":
+        return body
+    if representation.as_ == "Table":
+        from kubeloop.actors.apiserver.table import table_of
+
+        include = request.query.get("includeObject", "Metadata")
+        return table_of(resource, body, clock.now(), include_object=include, version=representation.version)
+    if isinstance(body, ObjectListing):
+        return render.partial_list(body, representation.version)
+    return render.partial(body, representation.version)
+
+
+def wants_pretty(request: "web.BaseRequest") -> bool:
+    if request.query_string and "pretty" in request.query:
+        return boolean(request.query["pretty"])
+    agent = request.headers.get("User-Agent", "")
+    return agent.startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def respond(
+    request: "web.BaseRequest", code: int, data: bytes, content_type: str, warnings: Iterable[str] = ()
+) -> "web.StreamResponse":
+    from aiohttp import web
+
+    headers = headers_of(request, content_type, warnings)
+    if len(data) >= limits.gzip_bytes_min and accepts_gzip(request):
+        headers["Content-Encoding"] = "gzip"
+        headers["Vary"] = "Accept-Encoding"
+        compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+        data = compressor.compress(data) + compressor.flush()
+    return web.Response(status=code, body=data, headers=headers)
+
+
+def accepts_gzip(request: "web.BaseRequest") -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "")
+
+
+async def send_slices(
+    request: "web.BaseRequest", slices: Iterable[bytes], warnings: Iterable[str]
+) -> "web.StreamResponse":
+    """A large list, piece by piece: others get their turn between two pieces."""
+    from aiohttp import web
+
+    headers = headers_of(request, JSON, warnings)
+    compressor = None
+    if accepts_gzip(request):
+        headers["Content-Encoding"] = "gzip"
+        headers["Vary"] = "Accept-Encoding"
+        compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+    response = web.StreamResponse(status=200, headers=headers)
+    await response.prepare(request)
+    for piece in slices:
+        if compressor is None:
+            await response.write(piece)
+        else:
+            for start in range(0, len(piece), limits.gzip_bytes_min):
+                await response.write(compressor.compress(piece[start : start + limits.gzip_bytes_min]))
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    if compressor is not None:
+        await response.write(compressor.flush())
+    await response.write_eof()
+    return response
+
+
+async def send_stream(request: "web.BaseRequest", answer: StreamResponse) -> "web.StreamResponse":
+    """Logs: bytes as they come."""
+    from aiohttp import web
+
+    response = web.StreamResponse(status=answer.code, headers=headers_of(request, answer.content_type, answer.warnings))
+    stream = answer.body
+    try:
+        await response.prepare(request)
+        async for chunk in stream:
+            await response.write(chunk)
+        await response.write_eof()
+    finally:
+        await stream.aclose()
+    return response
+
+
+async def send_status(request: "web.BaseRequest", error: StatusError) -> "web.StreamResponse":
+    """An error as the Status object that it is, in the client's media type if that is possible."""
+    try:
+        representation = negotiate(request.headers.get("Accept", ""))
+    except StatusError:
+        representation = Representation()
+    if error.message == NOT_A_RESOURCE:
+        return send_text(request, 404, "404 page not found\n")
+    data = render.text(error.status, Representation(representation.media_type), wants_pretty(request))
+    response = respond(request, error.code, data, representation.media_type)
+    retry = (error.status.get("details") or {}).get("retryAfterSeconds")
+    if retry:
+        response.headers["Retry-After"] = str(retry)
+    return response
+
+
+NOT_A_RESOURCE = "404 page not found"
+
+
+def send_text(request: "web.BaseRequest", code: int, text: str, content_type: str = TEXT) -> "web.StreamResponse":
+    from aiohttp import web
+
+    headers = headers_of(request, content_type)
+    headers["X-Content-Type-Options"] = "nosniff"
+    return web.Response(status=code, body=text.encode(), headers=headers)
+
+
+def send_json(request: "web.BaseRequest", body: Mapping[str, Any], code: int = 200) -> "web.StreamResponse":
+    return respond(request, code, render.text(body, Representation(), wants_pretty(request)), JSON)

@@ -1,0 +1,75 @@
+"""Paths that name no resource: health, version, metrics, discovery, OpenAPI."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.apiserver import health
+from kubeloop.actors.apiserver.http_answer import send_json, send_text
+from kubeloop.actors.apiserver.messages import UserInfo
+from kubeloop.actors.apiserver.version import VERSION_INFO
+from kubeloop.runtime.actor import ActorStopped, Unreachable
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from kubeloop.actors.apiserver.http import HttpServer
+
+Answer = Callable[["HttpServer", "web.BaseRequest"], Awaitable["web.StreamResponse"]]
+
+
+async def send_health(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
+    from kubeloop.actors.apiserver.actor import CheckHealth
+
+    try:
+        states: Mapping[str, str] = await server.apiserver.ask(CheckHealth())
+    except (ActorStopped, Unreachable) as error:
+        states = {"ping": str(error)}
+    checks: dict[str, Callable[[], str]] = {name: lambda wrong=wrong: wrong for name, wrong in states.items()}  # type: ignore[misc]
+    query = request.query
+    exclude = query.getall("exclude", [])
+    code, text = health.answer(request.path, checks, verbose="verbose" in query, exclude=exclude)
+    return send_text(request, code, text)
+
+
+async def send_version(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
+    if request.path.strip("/") != "version":
+        return send_text(request, 404, "404 page not found\n")
+    return send_json(request, VERSION_INFO)
+
+
+PUBLIC: Mapping[str, Answer] = {
+    "healthz": send_health,
+    "livez": send_health,
+    "readyz": send_health,
+    "version": send_version,
+}
+
+
+async def send_metrics(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
+    from kubeloop.runtime import metrics
+
+    return send_text(request, 200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo) -> "web.StreamResponse":
+    """What is not public and not a resource."""
+    if request.method not in ("GET", "HEAD"):
+        first = request.path.strip("/").partition("/")[0]
+        if first in ("api", "apis", "openapi"):
+            raise errors.method_not_supported()
+        return send_text(request, 404, "404 page not found\n")
+    if request.path == "/metrics":
+        return await send_metrics(server, request)
+    found = await described(server, request)
+    if found is None:
+        return send_text(request, 404, "404 page not found\n")
+    return found
+
+
+async def described(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse | None":
+    """Discovery and OpenAPI; None for other paths."""
+    from kubeloop.actors.apiserver import http_discovery
+
+    answer: Any = await http_discovery.answer(server, request)
+    return answer  # type: ignore[no-any-return]

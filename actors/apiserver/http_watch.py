@@ -1,0 +1,137 @@
+"""Watches over HTTP: events as lines, written as they come, to a client that must keep up."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.apiserver import limits, render
+from kubeloop.actors.apiserver.http_answer import headers_of
+from kubeloop.actors.apiserver.messages import Request, WatchEvent, WatchRequest
+from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from kubeloop.actors.apiserver.http import HttpServer
+
+
+class BufferedSink:
+    """What the cache delivers and the client has not read yet. Too much of it ends the watch."""
+
+    def __init__(self, render_line: Callable[[WatchEvent], bytes]) -> None:
+        self._render = render_line
+        self.lines: deque[bytes] = deque()
+        self.size_bytes = 0
+        self.closed = False
+        self.wake = asyncio.Event()
+
+    def on_event(self, event: WatchEvent) -> None:
+        if self.closed:
+            return
+        line = self._render(event)
+        self.lines.append(line)
+        self.size_bytes += len(line)
+        if len(self.lines) > limits.watch_buffer_events_max or self.size_bytes > limits.watch_buffer_bytes_max:
+            self.lines.clear()
+            self.closed = True
+        self.wake.set()
+
+    def on_closed(self, error: Exception | None) -> None:
+        self.closed = True
+        self.wake.set()
+
+    def take(self) -> bytes:
+        """Everything that waits, at once."""
+        data = b"".join(self.lines)
+        self.lines.clear()
+        self.size_bytes = 0
+        return data
+
+
+async def serve(
+    server: "HttpServer", request: "web.BaseRequest", message: Request, representation: Representation
+) -> "web.StreamResponse":
+    """Answers 200 and streams until the timeout, the client's end or the server's; errors before that are Statuses."""
+    from aiohttp import web
+
+    if "timeoutSeconds" not in message.options:
+        low = limits.watch_timeout_seconds_min
+        seconds = int(low * (1 + server.clock.random.random()))
+        message = msgspec.structs.replace(message, options={**message.options, "timeoutSeconds": str(seconds)})
+    sink = BufferedSink(renderer(server, request, message, representation))
+    try:
+        handle = await server.apiserver.ask(WatchRequest(message, sink))
+    except StatusError as error:
+        if error.code != 410:
+            raise
+        handle = None
+        sink.lines.append(render.line_of("ERROR", error.status))
+        sink.on_closed(None)
+    content_type = f"{JSON};stream=watch" if representation.stream else JSON
+    if representation.media_type == YAML:
+        content_type = YAML
+    response = web.StreamResponse(status=200, headers=headers_of(request, content_type))
+    try:
+        await response.prepare(request)
+        while True:
+            data = sink.take()
+            if data:
+                await response.write(data)
+            elif sink.closed:
+                break
+            else:
+                sink.wake.clear()
+                await sink.wake.wait()
+        await response.write_eof()
+    finally:
+        if handle is not None:
+            handle.cancel()
+    return response
+
+
+def renderer(
+    server: "HttpServer", request: "web.BaseRequest", message: Request, representation: Representation
+) -> Callable[[WatchEvent], bytes]:
+    if representation.media_type == YAML:
+        return lambda event: (
+            render.text({"type": event.type, "object": render.builtins_of(event.object)}, representation, False)
+            + b"---\n"
+        )
+    if representation.as_ == "Table":
+        return TableLines(server, request, message, representation)
+    if representation.as_:
+        version = representation.version
+        return lambda event: render.line_of(
+            event.type, event.object if event.type == "ERROR" else render.partial(event.object, version)
+        )
+    return render.watch_line
+
+
+class TableLines:
+    """Each event as a Table of one row; the column definitions come with the first only."""
+
+    def __init__(
+        self, server: "HttpServer", request: "web.BaseRequest", message: Request, representation: Representation
+    ) -> None:
+        self._resource = (message.group, message.version, message.resource)
+        self._include = request.query.get("includeObject", "Metadata")
+        self._version = representation.version
+        self._clock = server.clock
+        self._first = True
+
+    def __call__(self, event: WatchEvent) -> bytes:
+        from kubeloop.actors.apiserver.table import table_of
+
+        if event.type == "ERROR":
+            return render.line_of(event.type, event.object)
+        table: dict[str, Any] = table_of(
+            self._resource, event.object, self._clock.now(), include_object=self._include, version=self._version
+        )
+        if not self._first:
+            table["columnDefinitions"] = None
+        self._first = False
+        return render.line_of(event.type, table)

@@ -1,0 +1,74 @@
+"""Which resources are served, and where each is stored. Built-in kinds come from the registry at their first use."""
+
+from typing import Any
+
+from kubeloop.actors.apiserver.call import Route
+from kubeloop.actors.apiserver.conversion import CONVERSIONS
+from kubeloop.actors.apiserver.registry.catalog import kind_for
+from kubeloop.actors.apiserver.registry.kind import Kind
+from kubeloop.actors.apiserver.storage import ResourceStore, Storage
+
+# the field by which a resource's watchers and lists are indexed
+INDEXED_FIELDS = {"pods": "spec.nodeName"}
+VIRTUAL_ONLY = frozenset({"create"})
+UNSTORED = frozenset({"componentstatuses"})
+
+
+class Routes:
+    """`by_name`: (group, version, plural) -> Route. `stores_by_plural`: "plural.group" as strategies look up."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.by_name: dict[tuple[str, str, str], Route] = {}
+        self.stores_by_plural: dict[str, ResourceStore] = {}
+
+    def find(self, group: str, version: str, plural: str) -> Route | None:
+        """The route of a built-in resource, None when it is not served."""
+        name = (group, version, plural)
+        route = self.by_name.get(name)
+        if route is None:
+            kind = kind_for(group, version, plural)
+            if kind is None:
+                return None
+            route = self.by_name[name] = self._route(kind)
+        return route
+
+    async def load(self, group: str, version: str, plural: str) -> None:
+        """Fill the cache of a resource that is certain to be needed."""
+        route = self.find(group, version, plural)
+        assert route is not None and route.store is not None
+        await route.store.load()
+
+    def _route(self, kind: Kind) -> Route:
+        own = kind.resource
+        if set(kind.verbs) <= VIRTUAL_ONLY or own.plural in UNSTORED:
+            return Route(kind, None)
+        conversion = CONVERSIONS.get((own.group, own.version, own.plural))
+        if conversion is not None:
+            stored_as = kind_for(*conversion.stored_as)
+            assert stored_as is not None
+            base = self.find(*conversion.stored_as)
+            assert base is not None
+            return Route(
+                kind,
+                base.store,
+                to_storage=conversion.to_storage,
+                from_storage=conversion.from_storage,
+                stored_kind=stored_as,
+            )
+        return Route(kind, self.store_of(kind))
+
+    def store_of(self, kind: Kind) -> ResourceStore:
+        field = INDEXED_FIELDS.get(kind.resource.plural, "") if not kind.resource.group else ""
+        getter = kind.selectable_fields[field] if field else None
+        prefix = kind.storage_prefix or kind.resource.plural
+        type_: Any = kind.resource.type
+        store = ResourceStore(
+            self.storage,
+            prefix,
+            namespaced=kind.resource.namespaced,
+            type=type_,
+            index_field=field,
+            index_value=getter,
+        )
+        return self.storage.add(store)
