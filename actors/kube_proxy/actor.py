@@ -27,8 +27,7 @@ from kubeloop.actors.kube_proxy.tables import (
     port_rules,
     route,
 )
-from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage
-from kubeloop.runtime.network import Unreachable
+from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage, Unreachable
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"

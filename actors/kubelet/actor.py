@@ -2,14 +2,15 @@
 
 State: the workers of its pods, what their resources add up to, its Node and Lease.
 Messages: ContainerEvent and RuntimeReady from its container runtime; OpenLog and ExecInPod from the API server.
-Loop: a pod whose world changed is queued; each queued worker makes one go (`PodWorker.sync`), serially per pod. A go
-that need not wait (sim) is made without a task; what must wait goes on in a child task.
+Loop: a pod whose world changed makes one go (`PodWorker.sync`), serially per pod, as a message of the kubelet's to
+itself: so a go that need not wait (sim) owns no task, and what must wait goes on in one.
 Crash: memory is lost, containers run on; the next kubelet adopts them from the runtime's lists.
 """
 
-import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar
+
+import msgspec
 
 from kubeloop.actors.api.core_v1 import Container, Pod, Taint
 from kubeloop.actors.api.errors import StatusError
@@ -28,12 +29,17 @@ from kubeloop.actors.kubelet.probes import probe_states
 from kubeloop.actors.kubelet.qos import milli_amounts, pod_requests
 from kubeloop.actors.kubelet.registration import Registration
 from kubeloop.actors.kubelet.worker import PodWorker
-from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage
+from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage, Unreachable
 from kubeloop.runtime.clock import Clock
-from kubeloop.runtime.network import Unreachable
 
 RUNTIME_DOWN = "container runtime is down"
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.25, 60.0
+
+
+class Work(msgspec.Struct, frozen=True):
+    """To itself: go on with this."""
+
+    coroutine: Coroutine[Any, Any, None]
 
 
 class Kubelet(Actor):
@@ -44,7 +50,14 @@ class Kubelet(Actor):
     """
 
     concurrent: ClassVar[bool] = True
-    transient: ClassVar[tuple[type[Exception], ...]] = (StatusError, ActorStopped, Unreachable, TimeoutError, OSError)
+    transient: ClassVar[tuple[type[Exception], ...]] = (
+        StatusError,
+        cri.RuntimeServiceError,
+        ActorStopped,
+        Unreachable,
+        TimeoutError,
+        OSError,
+    )
 
     def __init__(
         self,
@@ -75,8 +88,7 @@ class Kubelet(Actor):
         self._used: dict[str, int] = {}
         self._sandboxes: dict[str, list[cri.PodSandboxStatus]] = {}
         self._containers: dict[str, list[cri.ContainerStatus]] = {}
-        self._queue: list[PodWorker] = []
-        self._drain_scheduled = False
+        self._inline = True
         self._ended = False
 
     @property
@@ -90,6 +102,7 @@ class Kubelet(Actor):
     # start and stop
 
     async def on_start(self) -> None:
+        self._self = self.self_ref
         self._runtime_ref = self.ref(self._runtime_name)
         self.registration = Registration(self, self._lease_duration_seconds)
         self._events = EventRecorder(self.client, "kubelet", self.identity.name, self.clock)
@@ -155,6 +168,8 @@ class Kubelet(Actor):
 
     async def on_message(self, message: Any) -> Any:
         kind = type(message)
+        if kind is Work:
+            return await message.coroutine
         if kind is cri.ContainerEvent:
             worker = self.workers.get(message.status.pod_uid)
             if worker is not None:
@@ -270,21 +285,14 @@ class Kubelet(Actor):
             worker.dirty = True
         elif not worker.queued and not self._ended:
             worker.queued = True
-            self._queue.append(worker)
-            if not self._drain_scheduled:
-                self._drain_scheduled = True
-                asyncio.get_running_loop().call_soon(self._drain)
-
-    def _drain(self) -> None:
-        self._drain_scheduled = False
-        queue, self._queue = self._queue, []
-        for worker in queue:
-            worker.queued = False
-            if not self._ended and not worker.busy:
-                worker.busy = True
-                self.drive(self._sync(worker))
+            self.drive(self._sync(worker))
 
     async def _sync(self, worker: PodWorker) -> None:
+        worker.queued = False
+        if worker.busy:
+            worker.dirty = True
+            return
+        worker.busy = True
         try:
             worker.dirty = False
             await worker.sync()
@@ -309,8 +317,14 @@ class Kubelet(Actor):
                 self.log.warning("heartbeat_failed", what="status", error=str(error))
 
     def drive(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine of this actor's: at once as far as it goes without waiting, then in a child task."""
-        self.spawn(_whole, coroutine, name="work")
+        """Run a coroutine of this actor's soon. With the API server in process it goes on without a task of its own as
+        long as it need not wait; an HTTP client needs a task from the start."""
+        if self._ended:
+            coroutine.close()
+        elif self._inline:
+            self._self.tell_nowait(Work(coroutine))
+        else:
+            self.spawn(_whole, coroutine, name="work")
 
     async def ask_runtime(self, message: Any) -> Any:
         return await self._runtime_ref.ask(message)
