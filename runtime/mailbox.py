@@ -8,7 +8,7 @@ from kubeloop.runtime.errors import ActorStopped, MailboxFull
 
 
 def fail(reply: "asyncio.Future[Any]", error: Exception) -> None:
-    """Answers with an error, unless it was answered or cancelled. An asker who leaves meanwhile is not complained about."""
+    """Answers with an error, unless it was answered or cancelled; no complaint when the asker has just left."""
     if not reply.done():
         reply.set_exception(error)
         reply.exception()

@@ -84,7 +84,7 @@ class Family(Generic[M]):
         self.name = name
         self.help = help
         self.label_names = tuple(labels)
-        self._make = make
+        self._make: Callable[[], M] = make
         self._metrics: dict[tuple[str, ...], M] = {}
 
     def labels(self, *values: str) -> M:
@@ -101,7 +101,7 @@ class Family(Generic[M]):
 
 
 class Registry:
-    """The metrics of one process. Asking for a name again gives the same family; ValueError if it was of another kind."""
+    """The metrics of one process. A name asked for again gives the same family; ValueError if its kind differs."""
 
     def __init__(self) -> None:
         self._families: dict[str, tuple[type, Family[Any]]] = {}
@@ -125,7 +125,7 @@ class Registry:
             if known[0] is not kind or known[1].label_names != tuple(labels):
                 raise ValueError(f"metric {name} is a {known[0].__name__} with labels {known[1].label_names} already")
             return known[1]
-        family = Family(name, help, labels, make)
+        family: Family[M] = Family(name, help, labels, make)
         self._families[name] = (kind, family)
         return family
 
@@ -152,7 +152,7 @@ class Registry:
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)  # type: ignore[arg-type]
+        registry.register(self)
         return generate_latest(registry)
 
 
@@ -163,5 +163,5 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     pairs = []
     for bound, count in zip((*histogram.buckets, float("inf")), histogram.counts, strict=True):
         total += count
-        pairs.append((floatToGoString(bound), float(total)))
+        pairs.append((floatToGoString(bound), float(total)))  # type: ignore[no-untyped-call]
     return pairs

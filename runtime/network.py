@@ -4,8 +4,9 @@ Hosts are names; where a fault names hosts, shell patterns such as `node-*` are 
 directions unless it says one_way. On a healthy network a message costs a test of `quiet`.
 
 What a fault means: a partition refuses asks and new connections, cuts open ones, and swallows told messages. A delay
-holds messages back (told ones may overtake each other, those on a connection do not). A drop loses messages: a told one
-silently; an asked one, or its answer, so that its asker waits until the timeout. A duplicate brings told messages twice.
+holds messages back (told ones may overtake each other, those on a connection do not). A drop loses messages: a told
+one silently; an asked one, or its answer, so that its asker waits until the timeout. A duplicate brings told messages
+twice.
 """
 
 import itertools

@@ -1,14 +1,14 @@
 """Virtual time: an asyncio loop whose clock jumps to the next timer as soon as nobody is ready.
 
-A day of waiting takes as long as the work in it. The loop's time begins at 0. Nothing is left to chance but what the seed
-decides, which includes the order in which actors that were woken together handle their messages: equal seeds give equal
-runs, as long as the code iterates no set of str and uses no thread.
+A day of waiting takes as long as the work in it. The loop's time begins at 0. Nothing is left to chance but what the
+seed decides, which includes the order in which actors that were woken together handle their messages: equal seeds give
+equal runs, as long as the code iterates no set of str and uses no thread.
 
 Threads (run_in_executor): time stands still while one of the loop's executor calls runs, so its result arrives at the
 virtual moment at which it was called. Threads that the loop does not know of (anyio.to_thread, others that come back
 through call_soon_threadsafe) are not waited for while a timer is set; when none is, the loop waits some real seconds
-for them before it reports a deadlock. Sockets work in the sense that ready ones are served, but virtual time does not wait
-for them: real clients belong in a real loop.
+for them before it reports a deadlock. Sockets that are ready are served, but virtual time does not wait for them: real
+clients belong in a real loop.
 """
 
 import asyncio
