@@ -9,33 +9,33 @@ from kubeloop.actors.api.meta_v1 import Condition, LabelSelector, ListMeta, Obje
 from kubeloop.actors.api.scalars import Base64, Int32, Int64, Merge, Object
 
 
-class ApplyConfiguration(Object):
+class ApplyConfiguration(Object, frozen=True, kw_only=True):
     expression: str | None = None
 
 
-class AuditAnnotation(Object):
+class AuditAnnotation(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("key", "valueExpression")
     key: str | None = None
     value_expression: str | None = None
 
 
-class ExpressionWarning(Object):
+class ExpressionWarning(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("fieldRef", "warning")
     field_ref: str | None = None
     warning: str | None = None
 
 
-class JSONPatch(Object):
+class JSONPatch(Object, frozen=True, kw_only=True):
     expression: str | None = None
 
 
-class MatchCondition(Object):
+class MatchCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "expression")
     expression: str | None = None
     name: str | None = None
 
 
-class NamedRuleWithOperations(Object):
+class NamedRuleWithOperations(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "apiGroups": Merge(list_type="atomic"),
         "apiVersions": Merge(list_type="atomic"),
@@ -52,7 +52,7 @@ class NamedRuleWithOperations(Object):
     scope: str | None = None
 
 
-class MatchResources(Object):
+class MatchResources(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "excludeResourceRules": Merge(list_type="atomic"),
         "namespaceSelector": Merge(map_type="atomic"),
@@ -67,27 +67,27 @@ class MatchResources(Object):
     resource_rules: Sequence[NamedRuleWithOperations] = ()
 
 
-class Mutation(Object):
+class Mutation(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("patchType",)
     apply_configuration: ApplyConfiguration | None = None
     json_patch: JSONPatch | None = None
     patch_type: str | None = None
 
 
-class ParamKind(Object):
+class ParamKind(Object, frozen=True, kw_only=True):
     __atomic__: ClassVar[bool] = True
     api_version: str | None = None
     kind: str | None = None
 
 
-class Variable(Object):
+class Variable(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "expression")
     __atomic__: ClassVar[bool] = True
     expression: str | None = None
     name: str | None = None
 
 
-class MutatingAdmissionPolicySpec(Object):
+class MutatingAdmissionPolicySpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "matchConditions": Merge(
             patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",)
@@ -106,7 +106,7 @@ class MutatingAdmissionPolicySpec(Object):
     variables: Sequence[Variable] = ()
 
 
-class MutatingAdmissionPolicy(Object):
+class MutatingAdmissionPolicy(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "MutatingAdmissionPolicy"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -115,7 +115,7 @@ class MutatingAdmissionPolicy(Object):
     spec: MutatingAdmissionPolicySpec = MutatingAdmissionPolicySpec()
 
 
-class ParamRef(Object):
+class ParamRef(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(map_type="atomic")}
     __atomic__: ClassVar[bool] = True
     name: str | None = None
@@ -124,7 +124,7 @@ class ParamRef(Object):
     selector: LabelSelector | None = None
 
 
-class MutatingAdmissionPolicyBindingSpec(Object):
+class MutatingAdmissionPolicyBindingSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "matchResources": Merge(map_type="atomic"),
         "paramRef": Merge(map_type="atomic"),
@@ -134,7 +134,7 @@ class MutatingAdmissionPolicyBindingSpec(Object):
     policy_name: str | None = None
 
 
-class MutatingAdmissionPolicyBinding(Object):
+class MutatingAdmissionPolicyBinding(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "MutatingAdmissionPolicyBinding"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -143,7 +143,7 @@ class MutatingAdmissionPolicyBinding(Object):
     spec: MutatingAdmissionPolicyBindingSpec = MutatingAdmissionPolicyBindingSpec()
 
 
-class MutatingAdmissionPolicyBindingList(Object):
+class MutatingAdmissionPolicyBindingList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "MutatingAdmissionPolicyBindingList"
@@ -153,7 +153,7 @@ class MutatingAdmissionPolicyBindingList(Object):
     items: Sequence[MutatingAdmissionPolicyBinding] = ()
 
 
-class MutatingAdmissionPolicyList(Object):
+class MutatingAdmissionPolicyList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "MutatingAdmissionPolicyList"
@@ -163,7 +163,7 @@ class MutatingAdmissionPolicyList(Object):
     items: Sequence[MutatingAdmissionPolicy] = ()
 
 
-class ServiceReference(Object):
+class ServiceReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("namespace", "name")
     name: str | None = None
     namespace: str | None = None
@@ -171,13 +171,13 @@ class ServiceReference(Object):
     port: Int32 | None = None
 
 
-class WebhookClientConfig(Object):
+class WebhookClientConfig(Object, frozen=True, kw_only=True):
     ca_bundle: Base64 | None = None
     service: ServiceReference | None = None
     url: str | None = None
 
 
-class RuleWithOperations(Object):
+class RuleWithOperations(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "apiGroups": Merge(list_type="atomic"),
         "apiVersions": Merge(list_type="atomic"),
@@ -191,7 +191,7 @@ class RuleWithOperations(Object):
     scope: str | None = None
 
 
-class MutatingWebhook(Object):
+class MutatingWebhook(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "admissionReviewVersions": Merge(list_type="atomic"),
         "matchConditions": Merge(
@@ -216,7 +216,7 @@ class MutatingWebhook(Object):
     timeout_seconds: Int32 | None = None
 
 
-class MutatingWebhookConfiguration(Object):
+class MutatingWebhookConfiguration(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "webhooks": Merge(patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",))
     }
@@ -228,7 +228,7 @@ class MutatingWebhookConfiguration(Object):
     webhooks: Sequence[MutatingWebhook] = ()
 
 
-class MutatingWebhookConfigurationList(Object):
+class MutatingWebhookConfigurationList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "MutatingWebhookConfigurationList"
@@ -238,12 +238,12 @@ class MutatingWebhookConfigurationList(Object):
     items: Sequence[MutatingWebhookConfiguration] = ()
 
 
-class TypeChecking(Object):
+class TypeChecking(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"expressionWarnings": Merge(list_type="atomic")}
     expression_warnings: Sequence[ExpressionWarning] = ()
 
 
-class Validation(Object):
+class Validation(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("expression",)
     expression: str | None = None
     message: str | None = None
@@ -251,7 +251,7 @@ class Validation(Object):
     reason: str | None = None
 
 
-class ValidatingAdmissionPolicySpec(Object):
+class ValidatingAdmissionPolicySpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "auditAnnotations": Merge(list_type="atomic"),
         "matchConditions": Merge(
@@ -271,14 +271,14 @@ class ValidatingAdmissionPolicySpec(Object):
     variables: Sequence[Variable] = ()
 
 
-class ValidatingAdmissionPolicyStatus(Object):
+class ValidatingAdmissionPolicyStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"conditions": Merge(list_type="map", list_map_keys=("type",))}
     conditions: Sequence[Condition] = ()
     observed_generation: Int64 | None = None
     type_checking: TypeChecking | None = None
 
 
-class ValidatingAdmissionPolicy(Object):
+class ValidatingAdmissionPolicy(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "ValidatingAdmissionPolicy"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -288,7 +288,7 @@ class ValidatingAdmissionPolicy(Object):
     status: ValidatingAdmissionPolicyStatus = ValidatingAdmissionPolicyStatus()
 
 
-class ValidatingAdmissionPolicyBindingSpec(Object):
+class ValidatingAdmissionPolicyBindingSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "matchResources": Merge(map_type="atomic"),
         "paramRef": Merge(map_type="atomic"),
@@ -301,7 +301,7 @@ class ValidatingAdmissionPolicyBindingSpec(Object):
     validation_actions: Sequence[str] = ()
 
 
-class ValidatingAdmissionPolicyBinding(Object):
+class ValidatingAdmissionPolicyBinding(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "ValidatingAdmissionPolicyBinding"
@@ -311,7 +311,7 @@ class ValidatingAdmissionPolicyBinding(Object):
     spec: ValidatingAdmissionPolicyBindingSpec = ValidatingAdmissionPolicyBindingSpec()
 
 
-class ValidatingAdmissionPolicyBindingList(Object):
+class ValidatingAdmissionPolicyBindingList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "ValidatingAdmissionPolicyBindingList"
@@ -321,7 +321,7 @@ class ValidatingAdmissionPolicyBindingList(Object):
     items: Sequence[ValidatingAdmissionPolicyBinding] = ()
 
 
-class ValidatingAdmissionPolicyList(Object):
+class ValidatingAdmissionPolicyList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "ValidatingAdmissionPolicyList"
@@ -331,7 +331,7 @@ class ValidatingAdmissionPolicyList(Object):
     items: Sequence[ValidatingAdmissionPolicy] = ()
 
 
-class ValidatingWebhook(Object):
+class ValidatingWebhook(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "admissionReviewVersions": Merge(list_type="atomic"),
         "matchConditions": Merge(
@@ -355,7 +355,7 @@ class ValidatingWebhook(Object):
     timeout_seconds: Int32 | None = None
 
 
-class ValidatingWebhookConfiguration(Object):
+class ValidatingWebhookConfiguration(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "webhooks": Merge(patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",))
     }
@@ -367,7 +367,7 @@ class ValidatingWebhookConfiguration(Object):
     webhooks: Sequence[ValidatingWebhook] = ()
 
 
-class ValidatingWebhookConfigurationList(Object):
+class ValidatingWebhookConfigurationList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "admissionregistration.k8s.io/v1"
     KIND: ClassVar[str] = "ValidatingWebhookConfigurationList"

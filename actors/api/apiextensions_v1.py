@@ -10,7 +10,7 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Base64, Int32, Int64, Merge, Object, Time
 
 
-class CustomResourceColumnDefinition(Object):
+class CustomResourceColumnDefinition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "type", "jsonPath")
     description: str | None = None
     format: str | None = None
@@ -20,7 +20,7 @@ class CustomResourceColumnDefinition(Object):
     type: str | None = None
 
 
-class ServiceReference(Object):
+class ServiceReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("namespace", "name")
     name: str | None = None
     namespace: str | None = None
@@ -28,26 +28,26 @@ class ServiceReference(Object):
     port: Int32 | None = None
 
 
-class WebhookClientConfig(Object):
+class WebhookClientConfig(Object, frozen=True, kw_only=True):
     ca_bundle: Base64 | None = None
     service: ServiceReference | None = None
     url: str | None = None
 
 
-class WebhookConversion(Object):
+class WebhookConversion(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"conversionReviewVersions": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("conversionReviewVersions",)
     client_config: WebhookClientConfig | None = None
     conversion_review_versions: Sequence[str] = ()
 
 
-class CustomResourceConversion(Object):
+class CustomResourceConversion(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("strategy",)
     strategy: str | None = None
     webhook: WebhookConversion | None = None
 
 
-class CustomResourceDefinitionNames(Object):
+class CustomResourceDefinitionNames(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "categories": Merge(list_type="atomic"),
         "shortNames": Merge(list_type="atomic"),
@@ -61,12 +61,12 @@ class CustomResourceDefinitionNames(Object):
     singular: str | None = None
 
 
-class ExternalDocumentation(Object):
+class ExternalDocumentation(Object, frozen=True, kw_only=True):
     description: str | None = None
     url: str | None = None
 
 
-class ValidationRule(Object):
+class ValidationRule(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("rule",)
     field_path: str | None = None
     message: str | None = None
@@ -76,7 +76,7 @@ class ValidationRule(Object):
     rule: str | None = None
 
 
-class JSONSchemaProps(Object):
+class JSONSchemaProps(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "allOf": Merge(list_type="atomic"),
         "anyOf": Merge(list_type="atomic"),
@@ -136,32 +136,32 @@ class JSONSchemaProps(Object):
     x_kubernetes_validations: Sequence[ValidationRule] = struct_field(default=(), name="x-kubernetes-validations")
 
 
-class CustomResourceValidation(Object):
+class CustomResourceValidation(Object, frozen=True, kw_only=True):
     open_apiv3_schema: JSONSchemaProps | None = struct_field(default=None, name="openAPIV3Schema")
 
 
-class SelectableField(Object):
+class SelectableField(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("jsonPath",)
     json_path: str | None = None
 
 
-class CustomResourceSubresourceScale(Object):
+class CustomResourceSubresourceScale(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("specReplicasPath", "statusReplicasPath")
     label_selector_path: str | None = None
     spec_replicas_path: str | None = None
     status_replicas_path: str | None = None
 
 
-class CustomResourceSubresourceStatus(Object):
+class CustomResourceSubresourceStatus(Object, frozen=True, kw_only=True):
     pass
 
 
-class CustomResourceSubresources(Object):
+class CustomResourceSubresources(Object, frozen=True, kw_only=True):
     scale: CustomResourceSubresourceScale | None = None
     status: CustomResourceSubresourceStatus = CustomResourceSubresourceStatus()
 
 
-class CustomResourceDefinitionVersion(Object):
+class CustomResourceDefinitionVersion(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "additionalPrinterColumns": Merge(list_type="atomic"),
         "selectableFields": Merge(list_type="atomic"),
@@ -178,7 +178,7 @@ class CustomResourceDefinitionVersion(Object):
     subresources: CustomResourceSubresources | None = None
 
 
-class CustomResourceDefinitionSpec(Object):
+class CustomResourceDefinitionSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"versions": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("group", "names", "scope", "versions")
     conversion: CustomResourceConversion | None = None
@@ -189,7 +189,7 @@ class CustomResourceDefinitionSpec(Object):
     versions: Sequence[CustomResourceDefinitionVersion] = ()
 
 
-class CustomResourceDefinitionCondition(Object):
+class CustomResourceDefinitionCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -199,7 +199,7 @@ class CustomResourceDefinitionCondition(Object):
     type: str | None = None
 
 
-class CustomResourceDefinitionStatus(Object):
+class CustomResourceDefinitionStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(list_type="map", list_map_keys=("type",)),
         "storedVersions": Merge(list_type="atomic"),
@@ -210,7 +210,7 @@ class CustomResourceDefinitionStatus(Object):
     stored_versions: Sequence[str] = ()
 
 
-class CustomResourceDefinition(Object):
+class CustomResourceDefinition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "apiextensions.k8s.io/v1"
     KIND: ClassVar[str] = "CustomResourceDefinition"
@@ -221,7 +221,7 @@ class CustomResourceDefinition(Object):
     status: CustomResourceDefinitionStatus = CustomResourceDefinitionStatus()
 
 
-class CustomResourceDefinitionList(Object):
+class CustomResourceDefinitionList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apiextensions.k8s.io/v1"
     KIND: ClassVar[str] = "CustomResourceDefinitionList"

@@ -9,13 +9,13 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Base64, Int32, Merge, Object, Time
 
 
-class ServiceReference(Object):
+class ServiceReference(Object, frozen=True, kw_only=True):
     name: str | None = None
     namespace: str | None = None
     port: Int32 | None = None
 
 
-class APIServiceSpec(Object):
+class APIServiceSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"caBundle": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("groupPriorityMinimum", "versionPriority")
     ca_bundle: Base64 | None = None
@@ -27,7 +27,7 @@ class APIServiceSpec(Object):
     version_priority: Int32 | None = None
 
 
-class APIServiceCondition(Object):
+class APIServiceCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -36,14 +36,14 @@ class APIServiceCondition(Object):
     type: str | None = None
 
 
-class APIServiceStatus(Object):
+class APIServiceStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
     conditions: Sequence[APIServiceCondition] = ()
 
 
-class APIService(Object):
+class APIService(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "apiregistration.k8s.io/v1"
     KIND: ClassVar[str] = "APIService"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -53,7 +53,7 @@ class APIService(Object):
     status: APIServiceStatus = APIServiceStatus()
 
 
-class APIServiceList(Object):
+class APIServiceList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apiregistration.k8s.io/v1"
     KIND: ClassVar[str] = "APIServiceList"

@@ -10,7 +10,7 @@ from kubeloop.actors.api.meta_v1 import LabelSelector, ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Int64, IntOrString, Merge, Object, RawObject, Time
 
 
-class ControllerRevision(Object):
+class ControllerRevision(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("revision",)
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "ControllerRevision"
@@ -21,7 +21,7 @@ class ControllerRevision(Object):
     revision: Int64 | None = None
 
 
-class ControllerRevisionList(Object):
+class ControllerRevisionList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "ControllerRevisionList"
@@ -31,17 +31,17 @@ class ControllerRevisionList(Object):
     items: Sequence[ControllerRevision] = ()
 
 
-class RollingUpdateDaemonSet(Object):
+class RollingUpdateDaemonSet(Object, frozen=True, kw_only=True):
     max_surge: IntOrString | None = None
     max_unavailable: IntOrString | None = None
 
 
-class DaemonSetUpdateStrategy(Object):
+class DaemonSetUpdateStrategy(Object, frozen=True, kw_only=True):
     rolling_update: RollingUpdateDaemonSet | None = None
     type: str | None = None
 
 
-class DaemonSetSpec(Object):
+class DaemonSetSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("selector", "template")
     min_ready_seconds: Int32 | None = None
@@ -51,7 +51,7 @@ class DaemonSetSpec(Object):
     update_strategy: DaemonSetUpdateStrategy | None = None
 
 
-class DaemonSetCondition(Object):
+class DaemonSetCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -60,7 +60,7 @@ class DaemonSetCondition(Object):
     type: str | None = None
 
 
-class DaemonSetStatus(Object):
+class DaemonSetStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -82,7 +82,7 @@ class DaemonSetStatus(Object):
     updated_number_scheduled: Int32 | None = None
 
 
-class DaemonSet(Object):
+class DaemonSet(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "DaemonSet"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -92,7 +92,7 @@ class DaemonSet(Object):
     status: DaemonSetStatus = DaemonSetStatus()
 
 
-class DaemonSetList(Object):
+class DaemonSetList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "DaemonSetList"
@@ -102,17 +102,17 @@ class DaemonSetList(Object):
     items: Sequence[DaemonSet] = ()
 
 
-class RollingUpdateDeployment(Object):
+class RollingUpdateDeployment(Object, frozen=True, kw_only=True):
     max_surge: IntOrString | None = None
     max_unavailable: IntOrString | None = None
 
 
-class DeploymentStrategy(Object):
+class DeploymentStrategy(Object, frozen=True, kw_only=True):
     rolling_update: RollingUpdateDeployment | None = None
     type: str | None = None
 
 
-class DeploymentSpec(Object):
+class DeploymentSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "selector": Merge(map_type="atomic"),
         "strategy": Merge(patch_strategy=("retainKeys",)),
@@ -128,7 +128,7 @@ class DeploymentSpec(Object):
     template: PodTemplateSpec = PodTemplateSpec()
 
 
-class DeploymentCondition(Object):
+class DeploymentCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     last_update_time: Time | None = None
@@ -138,7 +138,7 @@ class DeploymentCondition(Object):
     type: str | None = None
 
 
-class DeploymentStatus(Object):
+class DeploymentStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -153,7 +153,7 @@ class DeploymentStatus(Object):
     updated_replicas: Int32 | None = None
 
 
-class Deployment(Object):
+class Deployment(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "Deployment"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -163,7 +163,7 @@ class Deployment(Object):
     status: DeploymentStatus = DeploymentStatus()
 
 
-class DeploymentList(Object):
+class DeploymentList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "DeploymentList"
@@ -173,7 +173,7 @@ class DeploymentList(Object):
     items: Sequence[Deployment] = ()
 
 
-class ReplicaSetSpec(Object):
+class ReplicaSetSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("selector",)
     min_ready_seconds: Int32 | None = None
@@ -182,7 +182,7 @@ class ReplicaSetSpec(Object):
     template: PodTemplateSpec = PodTemplateSpec()
 
 
-class ReplicaSetCondition(Object):
+class ReplicaSetCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -191,7 +191,7 @@ class ReplicaSetCondition(Object):
     type: str | None = None
 
 
-class ReplicaSetStatus(Object):
+class ReplicaSetStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -205,7 +205,7 @@ class ReplicaSetStatus(Object):
     terminating_replicas: Int32 | None = None
 
 
-class ReplicaSet(Object):
+class ReplicaSet(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "ReplicaSet"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -215,7 +215,7 @@ class ReplicaSet(Object):
     status: ReplicaSetStatus = ReplicaSetStatus()
 
 
-class ReplicaSetList(Object):
+class ReplicaSetList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "ReplicaSetList"
@@ -225,26 +225,26 @@ class ReplicaSetList(Object):
     items: Sequence[ReplicaSet] = ()
 
 
-class RollingUpdateStatefulSetStrategy(Object):
+class RollingUpdateStatefulSetStrategy(Object, frozen=True, kw_only=True):
     max_unavailable: IntOrString | None = None
     partition: Int32 | None = None
 
 
-class StatefulSetOrdinals(Object):
+class StatefulSetOrdinals(Object, frozen=True, kw_only=True):
     start: Int32 | None = None
 
 
-class StatefulSetPersistentVolumeClaimRetentionPolicy(Object):
+class StatefulSetPersistentVolumeClaimRetentionPolicy(Object, frozen=True, kw_only=True):
     when_deleted: str | None = None
     when_scaled: str | None = None
 
 
-class StatefulSetUpdateStrategy(Object):
+class StatefulSetUpdateStrategy(Object, frozen=True, kw_only=True):
     rolling_update: RollingUpdateStatefulSetStrategy | None = None
     type: str | None = None
 
 
-class StatefulSetSpec(Object):
+class StatefulSetSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "selector": Merge(map_type="atomic"),
         "volumeClaimTemplates": Merge(list_type="atomic"),
@@ -263,7 +263,7 @@ class StatefulSetSpec(Object):
     volume_claim_templates: Sequence[PersistentVolumeClaim] = ()
 
 
-class StatefulSetCondition(Object):
+class StatefulSetCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -272,7 +272,7 @@ class StatefulSetCondition(Object):
     type: str | None = None
 
 
-class StatefulSetStatus(Object):
+class StatefulSetStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -289,7 +289,7 @@ class StatefulSetStatus(Object):
     updated_replicas: Int32 | None = None
 
 
-class StatefulSet(Object):
+class StatefulSet(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "StatefulSet"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -299,7 +299,7 @@ class StatefulSet(Object):
     status: StatefulSetStatus = StatefulSetStatus()
 
 
-class StatefulSetList(Object):
+class StatefulSetList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "apps/v1"
     KIND: ClassVar[str] = "StatefulSetList"

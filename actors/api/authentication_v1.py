@@ -10,14 +10,14 @@ from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.api.scalars import Int64, Merge, Object, Time
 
 
-class BoundObjectReference(Object):
+class BoundObjectReference(Object, frozen=True, kw_only=True):
     api_version: str | None = None
     kind: str | None = None
     name: str | None = None
     uid: str | None = None
 
 
-class UserInfo(Object):
+class UserInfo(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"groups": Merge(list_type="atomic")}
     extra: Mapping[str, Sequence[str]] = EMPTY
     groups: Sequence[str] = ()
@@ -25,11 +25,11 @@ class UserInfo(Object):
     username: str | None = None
 
 
-class SelfSubjectReviewStatus(Object):
+class SelfSubjectReviewStatus(Object, frozen=True, kw_only=True):
     user_info: UserInfo | None = None
 
 
-class SelfSubjectReview(Object):
+class SelfSubjectReview(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "authentication.k8s.io/v1"
     KIND: ClassVar[str] = "SelfSubjectReview"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -38,19 +38,19 @@ class SelfSubjectReview(Object):
     status: SelfSubjectReviewStatus = SelfSubjectReviewStatus()
 
 
-class TokenRequestSpec(Object):
+class TokenRequestSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"audiences": Merge(list_type="atomic")}
     audiences: Sequence[str] = ()
     bound_object_ref: BoundObjectReference | None = None
     expiration_seconds: Int64 | None = None
 
 
-class TokenRequestStatus(Object):
+class TokenRequestStatus(Object, frozen=True, kw_only=True):
     expiration_timestamp: Time | None = None
     token: str | None = None
 
 
-class TokenRequest(Object):
+class TokenRequest(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "authentication.k8s.io/v1"
     KIND: ClassVar[str] = "TokenRequest"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -60,14 +60,14 @@ class TokenRequest(Object):
     status: TokenRequestStatus = TokenRequestStatus()
 
 
-class TokenReviewSpec(Object):
+class TokenReviewSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"audiences": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("token",)
     audiences: Sequence[str] = ()
     token: str | None = None
 
 
-class TokenReviewStatus(Object):
+class TokenReviewStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"audiences": Merge(list_type="atomic")}
     audiences: Sequence[str] = ()
     authenticated: bool | None = None
@@ -75,7 +75,7 @@ class TokenReviewStatus(Object):
     user: UserInfo | None = None
 
 
-class TokenReview(Object):
+class TokenReview(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "authentication.k8s.io/v1"
     KIND: ClassVar[str] = "TokenReview"

@@ -10,24 +10,24 @@ from kubeloop.actors.api.meta_v1 import FieldSelectorRequirement, LabelSelectorR
 from kubeloop.actors.api.scalars import Merge, Object
 
 
-class FieldSelectorAttributes(Object):
+class FieldSelectorAttributes(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"requirements": Merge(list_type="atomic")}
     raw_selector: str | None = None
     requirements: Sequence[FieldSelectorRequirement] = ()
 
 
-class LabelSelectorAttributes(Object):
+class LabelSelectorAttributes(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"requirements": Merge(list_type="atomic")}
     raw_selector: str | None = None
     requirements: Sequence[LabelSelectorRequirement] = ()
 
 
-class NonResourceAttributes(Object):
+class NonResourceAttributes(Object, frozen=True, kw_only=True):
     path: str | None = None
     verb: str | None = None
 
 
-class ResourceAttributes(Object):
+class ResourceAttributes(Object, frozen=True, kw_only=True):
     field_selector: FieldSelectorAttributes | None = None
     group: str | None = None
     label_selector: LabelSelectorAttributes | None = None
@@ -39,7 +39,7 @@ class ResourceAttributes(Object):
     version: str | None = None
 
 
-class SubjectAccessReviewSpec(Object):
+class SubjectAccessReviewSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"groups": Merge(list_type="atomic")}
     extra: Mapping[str, Sequence[str]] = EMPTY
     groups: Sequence[str] = ()
@@ -49,7 +49,7 @@ class SubjectAccessReviewSpec(Object):
     user: str | None = None
 
 
-class SubjectAccessReviewStatus(Object):
+class SubjectAccessReviewStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("allowed",)
     allowed: bool | None = None
     denied: bool | None = None
@@ -57,7 +57,7 @@ class SubjectAccessReviewStatus(Object):
     reason: str | None = None
 
 
-class LocalSubjectAccessReview(Object):
+class LocalSubjectAccessReview(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "authorization.k8s.io/v1"
     KIND: ClassVar[str] = "LocalSubjectAccessReview"
@@ -68,7 +68,7 @@ class LocalSubjectAccessReview(Object):
     status: SubjectAccessReviewStatus = SubjectAccessReviewStatus()
 
 
-class NonResourceRule(Object):
+class NonResourceRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "nonResourceURLs": Merge(list_type="atomic"),
         "verbs": Merge(list_type="atomic"),
@@ -78,7 +78,7 @@ class NonResourceRule(Object):
     verbs: Sequence[str] = ()
 
 
-class ResourceRule(Object):
+class ResourceRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "apiGroups": Merge(list_type="atomic"),
         "resourceNames": Merge(list_type="atomic"),
@@ -92,12 +92,12 @@ class ResourceRule(Object):
     verbs: Sequence[str] = ()
 
 
-class SelfSubjectAccessReviewSpec(Object):
+class SelfSubjectAccessReviewSpec(Object, frozen=True, kw_only=True):
     non_resource_attributes: NonResourceAttributes | None = None
     resource_attributes: ResourceAttributes | None = None
 
 
-class SelfSubjectAccessReview(Object):
+class SelfSubjectAccessReview(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "authorization.k8s.io/v1"
     KIND: ClassVar[str] = "SelfSubjectAccessReview"
@@ -108,11 +108,11 @@ class SelfSubjectAccessReview(Object):
     status: SubjectAccessReviewStatus = SubjectAccessReviewStatus()
 
 
-class SelfSubjectRulesReviewSpec(Object):
+class SelfSubjectRulesReviewSpec(Object, frozen=True, kw_only=True):
     namespace: str | None = None
 
 
-class SubjectRulesReviewStatus(Object):
+class SubjectRulesReviewStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "nonResourceRules": Merge(list_type="atomic"),
         "resourceRules": Merge(list_type="atomic"),
@@ -124,7 +124,7 @@ class SubjectRulesReviewStatus(Object):
     resource_rules: Sequence[ResourceRule] = ()
 
 
-class SelfSubjectRulesReview(Object):
+class SelfSubjectRulesReview(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "authorization.k8s.io/v1"
     KIND: ClassVar[str] = "SelfSubjectRulesReview"
@@ -135,7 +135,7 @@ class SelfSubjectRulesReview(Object):
     status: SubjectRulesReviewStatus = SubjectRulesReviewStatus()
 
 
-class SubjectAccessReview(Object):
+class SubjectAccessReview(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "authorization.k8s.io/v1"
     KIND: ClassVar[str] = "SubjectAccessReview"

@@ -9,7 +9,7 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Int64, Merge, Object, Time
 
 
-class CrossVersionObjectReference(Object):
+class CrossVersionObjectReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     __atomic__: ClassVar[bool] = True
     api_version: str | None = None
@@ -17,7 +17,7 @@ class CrossVersionObjectReference(Object):
     name: str | None = None
 
 
-class HorizontalPodAutoscalerSpec(Object):
+class HorizontalPodAutoscalerSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"scaleTargetRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("scaleTargetRef", "maxReplicas")
     max_replicas: Int32 | None = None
@@ -26,7 +26,7 @@ class HorizontalPodAutoscalerSpec(Object):
     target_cpu_utilization_percentage: Int32 | None = struct_field(default=None, name="targetCPUUtilizationPercentage")
 
 
-class HorizontalPodAutoscalerStatus(Object):
+class HorizontalPodAutoscalerStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("currentReplicas", "desiredReplicas")
     current_cpu_utilization_percentage: Int32 | None = struct_field(
         default=None, name="currentCPUUtilizationPercentage"
@@ -37,7 +37,7 @@ class HorizontalPodAutoscalerStatus(Object):
     observed_generation: Int64 | None = None
 
 
-class HorizontalPodAutoscaler(Object):
+class HorizontalPodAutoscaler(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "autoscaling/v1"
     KIND: ClassVar[str] = "HorizontalPodAutoscaler"
@@ -48,7 +48,7 @@ class HorizontalPodAutoscaler(Object):
     status: HorizontalPodAutoscalerStatus = HorizontalPodAutoscalerStatus()
 
 
-class HorizontalPodAutoscalerList(Object):
+class HorizontalPodAutoscalerList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "autoscaling/v1"
     KIND: ClassVar[str] = "HorizontalPodAutoscalerList"
@@ -58,17 +58,17 @@ class HorizontalPodAutoscalerList(Object):
     items: Sequence[HorizontalPodAutoscaler] = ()
 
 
-class ScaleSpec(Object):
+class ScaleSpec(Object, frozen=True, kw_only=True):
     replicas: Int32 | None = None
 
 
-class ScaleStatus(Object):
+class ScaleStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("replicas",)
     replicas: Int32 | None = None
     selector: str | None = None
 
 
-class Scale(Object):
+class Scale(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "autoscaling/v1"
     KIND: ClassVar[str] = "Scale"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)

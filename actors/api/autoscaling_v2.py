@@ -9,7 +9,7 @@ from kubeloop.actors.api.meta_v1 import LabelSelector, ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Int64, Merge, Object, Quantity, Time
 
 
-class MetricTarget(Object):
+class MetricTarget(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     average_utilization: Int32 | None = None
     average_value: Quantity | None = None
@@ -17,60 +17,60 @@ class MetricTarget(Object):
     value: Quantity | None = None
 
 
-class ContainerResourceMetricSource(Object):
+class ContainerResourceMetricSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "target", "container")
     container: str | None = None
     name: str | None = None
     target: MetricTarget | None = None
 
 
-class MetricValueStatus(Object):
+class MetricValueStatus(Object, frozen=True, kw_only=True):
     average_utilization: Int32 | None = None
     average_value: Quantity | None = None
     value: Quantity | None = None
 
 
-class ContainerResourceMetricStatus(Object):
+class ContainerResourceMetricStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "current", "container")
     container: str | None = None
     current: MetricValueStatus | None = None
     name: str | None = None
 
 
-class CrossVersionObjectReference(Object):
+class CrossVersionObjectReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     api_version: str | None = None
     kind: str | None = None
     name: str | None = None
 
 
-class MetricIdentifier(Object):
+class MetricIdentifier(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     selector: LabelSelector | None = None
 
 
-class ExternalMetricSource(Object):
+class ExternalMetricSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("metric", "target")
     metric: MetricIdentifier | None = None
     target: MetricTarget | None = None
 
 
-class ExternalMetricStatus(Object):
+class ExternalMetricStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("metric", "current")
     current: MetricValueStatus | None = None
     metric: MetricIdentifier | None = None
 
 
-class HPAScalingPolicy(Object):
+class HPAScalingPolicy(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "value", "periodSeconds")
     period_seconds: Int32 | None = None
     type: str | None = None
     value: Int32 | None = None
 
 
-class HPAScalingRules(Object):
+class HPAScalingRules(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"policies": Merge(list_type="atomic")}
     policies: Sequence[HPAScalingPolicy] = ()
     select_policy: str | None = None
@@ -78,31 +78,31 @@ class HPAScalingRules(Object):
     tolerance: Quantity | None = None
 
 
-class HorizontalPodAutoscalerBehavior(Object):
+class HorizontalPodAutoscalerBehavior(Object, frozen=True, kw_only=True):
     scale_down: HPAScalingRules | None = None
     scale_up: HPAScalingRules | None = None
 
 
-class ObjectMetricSource(Object):
+class ObjectMetricSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("describedObject", "target", "metric")
     described_object: CrossVersionObjectReference | None = None
     metric: MetricIdentifier | None = None
     target: MetricTarget | None = None
 
 
-class PodsMetricSource(Object):
+class PodsMetricSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("metric", "target")
     metric: MetricIdentifier | None = None
     target: MetricTarget | None = None
 
 
-class ResourceMetricSource(Object):
+class ResourceMetricSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "target")
     name: str | None = None
     target: MetricTarget | None = None
 
 
-class MetricSpec(Object):
+class MetricSpec(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     container_resource: ContainerResourceMetricSource | None = None
     external: ExternalMetricSource | None = None
@@ -112,7 +112,7 @@ class MetricSpec(Object):
     type: str | None = None
 
 
-class HorizontalPodAutoscalerSpec(Object):
+class HorizontalPodAutoscalerSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"metrics": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("scaleTargetRef", "maxReplicas")
     behavior: HorizontalPodAutoscalerBehavior | None = None
@@ -122,7 +122,7 @@ class HorizontalPodAutoscalerSpec(Object):
     scale_target_ref: CrossVersionObjectReference | None = None
 
 
-class HorizontalPodAutoscalerCondition(Object):
+class HorizontalPodAutoscalerCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -131,26 +131,26 @@ class HorizontalPodAutoscalerCondition(Object):
     type: str | None = None
 
 
-class ObjectMetricStatus(Object):
+class ObjectMetricStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("metric", "current", "describedObject")
     current: MetricValueStatus | None = None
     described_object: CrossVersionObjectReference | None = None
     metric: MetricIdentifier | None = None
 
 
-class PodsMetricStatus(Object):
+class PodsMetricStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("metric", "current")
     current: MetricValueStatus | None = None
     metric: MetricIdentifier | None = None
 
 
-class ResourceMetricStatus(Object):
+class ResourceMetricStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "current")
     current: MetricValueStatus | None = None
     name: str | None = None
 
 
-class MetricStatus(Object):
+class MetricStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     container_resource: ContainerResourceMetricStatus | None = None
     external: ExternalMetricStatus | None = None
@@ -160,7 +160,7 @@ class MetricStatus(Object):
     type: str | None = None
 
 
-class HorizontalPodAutoscalerStatus(Object):
+class HorizontalPodAutoscalerStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(
             patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",)
@@ -176,7 +176,7 @@ class HorizontalPodAutoscalerStatus(Object):
     observed_generation: Int64 | None = None
 
 
-class HorizontalPodAutoscaler(Object):
+class HorizontalPodAutoscaler(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "autoscaling/v2"
     KIND: ClassVar[str] = "HorizontalPodAutoscaler"
@@ -187,7 +187,7 @@ class HorizontalPodAutoscaler(Object):
     status: HorizontalPodAutoscalerStatus = HorizontalPodAutoscalerStatus()
 
 
-class HorizontalPodAutoscalerList(Object):
+class HorizontalPodAutoscalerList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "autoscaling/v2"
     KIND: ClassVar[str] = "HorizontalPodAutoscalerList"

@@ -10,7 +10,7 @@ from kubeloop.actors.api.meta_v1 import LabelSelector, ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Int64, Merge, Object, Time
 
 
-class PodFailurePolicyOnExitCodesRequirement(Object):
+class PodFailurePolicyOnExitCodesRequirement(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="set")}
     __required__: ClassVar[tuple[str, ...]] = ("operator", "values")
     container_name: str | None = None
@@ -18,13 +18,13 @@ class PodFailurePolicyOnExitCodesRequirement(Object):
     values: Sequence[Int32] = ()
 
 
-class PodFailurePolicyOnPodConditionsPattern(Object):
+class PodFailurePolicyOnPodConditionsPattern(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     status: str | None = None
     type: str | None = None
 
 
-class PodFailurePolicyRule(Object):
+class PodFailurePolicyRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"onPodConditions": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("action",)
     action: str | None = None
@@ -32,24 +32,24 @@ class PodFailurePolicyRule(Object):
     on_pod_conditions: Sequence[PodFailurePolicyOnPodConditionsPattern] = ()
 
 
-class PodFailurePolicy(Object):
+class PodFailurePolicy(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"rules": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("rules",)
     rules: Sequence[PodFailurePolicyRule] = ()
 
 
-class SuccessPolicyRule(Object):
+class SuccessPolicyRule(Object, frozen=True, kw_only=True):
     succeeded_count: Int32 | None = None
     succeeded_indexes: str | None = None
 
 
-class SuccessPolicy(Object):
+class SuccessPolicy(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"rules": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("rules",)
     rules: Sequence[SuccessPolicyRule] = ()
 
 
-class JobSpec(Object):
+class JobSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("template",)
     active_deadline_seconds: Int64 | None = None
@@ -70,12 +70,12 @@ class JobSpec(Object):
     ttl_seconds_after_finished: Int32 | None = None
 
 
-class JobTemplateSpec(Object):
+class JobTemplateSpec(Object, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: JobSpec = JobSpec()
 
 
-class CronJobSpec(Object):
+class CronJobSpec(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("schedule", "jobTemplate")
     concurrency_policy: str | None = None
     failed_jobs_history_limit: Int32 | None = None
@@ -87,14 +87,14 @@ class CronJobSpec(Object):
     time_zone: str | None = None
 
 
-class CronJobStatus(Object):
+class CronJobStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"active": Merge(list_type="atomic")}
     active: Sequence[ObjectReference] = ()
     last_schedule_time: Time | None = None
     last_successful_time: Time | None = None
 
 
-class CronJob(Object):
+class CronJob(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "batch/v1"
     KIND: ClassVar[str] = "CronJob"
@@ -105,7 +105,7 @@ class CronJob(Object):
     status: CronJobStatus = CronJobStatus()
 
 
-class CronJobList(Object):
+class CronJobList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "batch/v1"
     KIND: ClassVar[str] = "CronJobList"
@@ -115,7 +115,7 @@ class CronJobList(Object):
     items: Sequence[CronJob] = ()
 
 
-class JobCondition(Object):
+class JobCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_probe_time: Time | None = None
     last_transition_time: Time | None = None
@@ -125,13 +125,13 @@ class JobCondition(Object):
     type: str | None = None
 
 
-class UncountedTerminatedPods(Object):
+class UncountedTerminatedPods(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"failed": Merge(list_type="set"), "succeeded": Merge(list_type="set")}
     failed: Sequence[str] = ()
     succeeded: Sequence[str] = ()
 
 
-class JobStatus(Object):
+class JobStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="atomic")
     }
@@ -148,7 +148,7 @@ class JobStatus(Object):
     uncounted_terminated_pods: UncountedTerminatedPods | None = None
 
 
-class Job(Object):
+class Job(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "batch/v1"
     KIND: ClassVar[str] = "Job"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -158,7 +158,7 @@ class Job(Object):
     status: JobStatus = JobStatus()
 
 
-class JobList(Object):
+class JobList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "batch/v1"
     KIND: ClassVar[str] = "JobList"

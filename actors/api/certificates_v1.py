@@ -10,7 +10,7 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Base64, Int32, Merge, Object, Time
 
 
-class CertificateSigningRequestSpec(Object):
+class CertificateSigningRequestSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "groups": Merge(list_type="atomic"),
         "usages": Merge(list_type="atomic"),
@@ -26,7 +26,7 @@ class CertificateSigningRequestSpec(Object):
     username: str | None = None
 
 
-class CertificateSigningRequestCondition(Object):
+class CertificateSigningRequestCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     last_update_time: Time | None = None
@@ -36,13 +36,13 @@ class CertificateSigningRequestCondition(Object):
     type: str | None = None
 
 
-class CertificateSigningRequestStatus(Object):
+class CertificateSigningRequestStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"conditions": Merge(list_type="map", list_map_keys=("type",))}
     certificate: Base64 | None = None
     conditions: Sequence[CertificateSigningRequestCondition] = ()
 
 
-class CertificateSigningRequest(Object):
+class CertificateSigningRequest(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "certificates.k8s.io/v1"
     KIND: ClassVar[str] = "CertificateSigningRequest"
@@ -53,7 +53,7 @@ class CertificateSigningRequest(Object):
     status: CertificateSigningRequestStatus = CertificateSigningRequestStatus()
 
 
-class CertificateSigningRequestList(Object):
+class CertificateSigningRequestList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "certificates.k8s.io/v1"
     KIND: ClassVar[str] = "CertificateSigningRequestList"

@@ -9,7 +9,7 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, MicroTime, Object
 
 
-class LeaseSpec(Object):
+class LeaseSpec(Object, frozen=True, kw_only=True):
     acquire_time: MicroTime | None = None
     holder_identity: str | None = None
     lease_duration_seconds: Int32 | None = None
@@ -19,7 +19,7 @@ class LeaseSpec(Object):
     strategy: str | None = None
 
 
-class Lease(Object):
+class Lease(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "coordination.k8s.io/v1"
     KIND: ClassVar[str] = "Lease"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -28,7 +28,7 @@ class Lease(Object):
     spec: LeaseSpec = LeaseSpec()
 
 
-class LeaseList(Object):
+class LeaseList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "coordination.k8s.io/v1"
     KIND: ClassVar[str] = "LeaseList"

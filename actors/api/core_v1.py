@@ -10,7 +10,7 @@ from kubeloop.actors.api.meta_v1 import Condition, LabelSelector, ListMeta, Obje
 from kubeloop.actors.api.scalars import Base64, Int32, Int64, IntOrString, Merge, MicroTime, Object, Quantity, Time
 
 
-class AWSElasticBlockStoreVolumeSource(Object):
+class AWSElasticBlockStoreVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("volumeID",)
     fs_type: str | None = None
     partition: Int32 | None = None
@@ -18,7 +18,7 @@ class AWSElasticBlockStoreVolumeSource(Object):
     volume_id: str | None = struct_field(default=None, name="volumeID")
 
 
-class NodeSelectorRequirement(Object):
+class NodeSelectorRequirement(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("key", "operator")
     key: str | None = None
@@ -26,7 +26,7 @@ class NodeSelectorRequirement(Object):
     values: Sequence[str] = ()
 
 
-class NodeSelectorTerm(Object):
+class NodeSelectorTerm(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "matchExpressions": Merge(list_type="atomic"),
         "matchFields": Merge(list_type="atomic"),
@@ -36,21 +36,21 @@ class NodeSelectorTerm(Object):
     match_fields: Sequence[NodeSelectorRequirement] = ()
 
 
-class PreferredSchedulingTerm(Object):
+class PreferredSchedulingTerm(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"preference": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("weight", "preference")
     preference: NodeSelectorTerm | None = None
     weight: Int32 | None = None
 
 
-class NodeSelector(Object):
+class NodeSelector(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"nodeSelectorTerms": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("nodeSelectorTerms",)
     __atomic__: ClassVar[bool] = True
     node_selector_terms: Sequence[NodeSelectorTerm] = ()
 
 
-class NodeAffinity(Object):
+class NodeAffinity(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "preferredDuringSchedulingIgnoredDuringExecution": Merge(list_type="atomic"),
         "requiredDuringSchedulingIgnoredDuringExecution": Merge(map_type="atomic"),
@@ -59,7 +59,7 @@ class NodeAffinity(Object):
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
 
 
-class PodAffinityTerm(Object):
+class PodAffinityTerm(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "labelSelector": Merge(map_type="atomic"),
         "matchLabelKeys": Merge(list_type="atomic"),
@@ -76,13 +76,13 @@ class PodAffinityTerm(Object):
     topology_key: str | None = None
 
 
-class WeightedPodAffinityTerm(Object):
+class WeightedPodAffinityTerm(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("weight", "podAffinityTerm")
     pod_affinity_term: PodAffinityTerm | None = None
     weight: Int32 | None = None
 
 
-class PodAffinity(Object):
+class PodAffinity(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "preferredDuringSchedulingIgnoredDuringExecution": Merge(list_type="atomic"),
         "requiredDuringSchedulingIgnoredDuringExecution": Merge(list_type="atomic"),
@@ -91,7 +91,7 @@ class PodAffinity(Object):
     required_during_scheduling_ignored_during_execution: Sequence[PodAffinityTerm] = ()
 
 
-class PodAntiAffinity(Object):
+class PodAntiAffinity(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "preferredDuringSchedulingIgnoredDuringExecution": Merge(list_type="atomic"),
         "requiredDuringSchedulingIgnoredDuringExecution": Merge(list_type="atomic"),
@@ -100,25 +100,25 @@ class PodAntiAffinity(Object):
     required_during_scheduling_ignored_during_execution: Sequence[PodAffinityTerm] = ()
 
 
-class Affinity(Object):
+class Affinity(Object, frozen=True, kw_only=True):
     node_affinity: NodeAffinity | None = None
     pod_affinity: PodAffinity | None = None
     pod_anti_affinity: PodAntiAffinity | None = None
 
 
-class AppArmorProfile(Object):
+class AppArmorProfile(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     localhost_profile: str | None = None
     type: str | None = None
 
 
-class AttachedVolume(Object):
+class AttachedVolume(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "devicePath")
     device_path: str | None = None
     name: str | None = None
 
 
-class AzureDiskVolumeSource(Object):
+class AzureDiskVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("diskName", "diskURI")
     caching_mode: str | None = None
     disk_name: str | None = None
@@ -128,7 +128,7 @@ class AzureDiskVolumeSource(Object):
     read_only: bool | None = None
 
 
-class AzureFilePersistentVolumeSource(Object):
+class AzureFilePersistentVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("secretName", "shareName")
     read_only: bool | None = None
     secret_name: str | None = None
@@ -136,14 +136,14 @@ class AzureFilePersistentVolumeSource(Object):
     share_name: str | None = None
 
 
-class AzureFileVolumeSource(Object):
+class AzureFileVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("secretName", "shareName")
     read_only: bool | None = None
     secret_name: str | None = None
     share_name: str | None = None
 
 
-class ObjectReference(Object):
+class ObjectReference(Object, frozen=True, kw_only=True):
     __atomic__: ClassVar[bool] = True
     api_version: str | None = None
     field_path: str | None = None
@@ -154,7 +154,7 @@ class ObjectReference(Object):
     uid: str | None = None
 
 
-class Binding(Object):
+class Binding(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"target": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("target",)
     API_VERSION: ClassVar[str] = "v1"
@@ -165,13 +165,13 @@ class Binding(Object):
     target: ObjectReference | None = None
 
 
-class SecretReference(Object):
+class SecretReference(Object, frozen=True, kw_only=True):
     __atomic__: ClassVar[bool] = True
     name: str | None = None
     namespace: str | None = None
 
 
-class CSIPersistentVolumeSource(Object):
+class CSIPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "controllerExpandSecretRef": Merge(map_type="atomic"),
         "controllerPublishSecretRef": Merge(map_type="atomic"),
@@ -192,12 +192,12 @@ class CSIPersistentVolumeSource(Object):
     volume_handle: str | None = None
 
 
-class LocalObjectReference(Object):
+class LocalObjectReference(Object, frozen=True, kw_only=True):
     __atomic__: ClassVar[bool] = True
     name: str | None = None
 
 
-class CSIVolumeSource(Object):
+class CSIVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"nodePublishSecretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("driver",)
     driver: str | None = None
@@ -207,13 +207,13 @@ class CSIVolumeSource(Object):
     volume_attributes: Mapping[str, str] = EMPTY
 
 
-class Capabilities(Object):
+class Capabilities(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"add": Merge(list_type="atomic"), "drop": Merge(list_type="atomic")}
     add: Sequence[str] = ()
     drop: Sequence[str] = ()
 
 
-class CephFSPersistentVolumeSource(Object):
+class CephFSPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "monitors": Merge(list_type="atomic"),
         "secretRef": Merge(map_type="atomic"),
@@ -227,7 +227,7 @@ class CephFSPersistentVolumeSource(Object):
     user: str | None = None
 
 
-class CephFSVolumeSource(Object):
+class CephFSVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "monitors": Merge(list_type="atomic"),
         "secretRef": Merge(map_type="atomic"),
@@ -241,7 +241,7 @@ class CephFSVolumeSource(Object):
     user: str | None = None
 
 
-class CinderPersistentVolumeSource(Object):
+class CinderPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("volumeID",)
     fs_type: str | None = None
@@ -250,7 +250,7 @@ class CinderPersistentVolumeSource(Object):
     volume_id: str | None = struct_field(default=None, name="volumeID")
 
 
-class CinderVolumeSource(Object):
+class CinderVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("volumeID",)
     fs_type: str | None = None
@@ -259,11 +259,11 @@ class CinderVolumeSource(Object):
     volume_id: str | None = struct_field(default=None, name="volumeID")
 
 
-class ClientIPConfig(Object):
+class ClientIPConfig(Object, frozen=True, kw_only=True):
     timeout_seconds: Int32 | None = None
 
 
-class ClusterTrustBundleProjection(Object):
+class ClusterTrustBundleProjection(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"labelSelector": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("path",)
     label_selector: LabelSelector | None = None
@@ -273,7 +273,7 @@ class ClusterTrustBundleProjection(Object):
     signer_name: str | None = None
 
 
-class ComponentCondition(Object):
+class ComponentCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     error: str | None = None
     message: str | None = None
@@ -281,7 +281,7 @@ class ComponentCondition(Object):
     type: str | None = None
 
 
-class ComponentStatus(Object):
+class ComponentStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -293,7 +293,7 @@ class ComponentStatus(Object):
     conditions: Sequence[ComponentCondition] = ()
 
 
-class ComponentStatusList(Object):
+class ComponentStatusList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ComponentStatusList"
@@ -303,7 +303,7 @@ class ComponentStatusList(Object):
     items: Sequence[ComponentStatus] = ()
 
 
-class ConfigMap(Object):
+class ConfigMap(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ConfigMap"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -314,12 +314,12 @@ class ConfigMap(Object):
     immutable: bool | None = None
 
 
-class ConfigMapEnvSource(Object):
+class ConfigMapEnvSource(Object, frozen=True, kw_only=True):
     name: str | None = None
     optional: bool | None = None
 
 
-class ConfigMapKeySelector(Object):
+class ConfigMapKeySelector(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("key",)
     __atomic__: ClassVar[bool] = True
     key: str | None = None
@@ -327,7 +327,7 @@ class ConfigMapKeySelector(Object):
     optional: bool | None = None
 
 
-class ConfigMapList(Object):
+class ConfigMapList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ConfigMapList"
@@ -337,7 +337,7 @@ class ConfigMapList(Object):
     items: Sequence[ConfigMap] = ()
 
 
-class ConfigMapNodeConfigSource(Object):
+class ConfigMapNodeConfigSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("namespace", "name", "kubeletConfigKey")
     kubelet_config_key: str | None = None
     name: str | None = None
@@ -346,21 +346,21 @@ class ConfigMapNodeConfigSource(Object):
     uid: str | None = None
 
 
-class KeyToPath(Object):
+class KeyToPath(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("key", "path")
     key: str | None = None
     mode: Int32 | None = None
     path: str | None = None
 
 
-class ConfigMapProjection(Object):
+class ConfigMapProjection(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"items": Merge(list_type="atomic")}
     items: Sequence[KeyToPath] = ()
     name: str | None = None
     optional: bool | None = None
 
 
-class ConfigMapVolumeSource(Object):
+class ConfigMapVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"items": Merge(list_type="atomic")}
     default_mode: Int32 | None = None
     items: Sequence[KeyToPath] = ()
@@ -368,14 +368,14 @@ class ConfigMapVolumeSource(Object):
     optional: bool | None = None
 
 
-class ObjectFieldSelector(Object):
+class ObjectFieldSelector(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("fieldPath",)
     __atomic__: ClassVar[bool] = True
     api_version: str | None = None
     field_path: str | None = None
 
 
-class FileKeySelector(Object):
+class FileKeySelector(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("volumeName", "path", "key")
     __atomic__: ClassVar[bool] = True
     key: str | None = None
@@ -384,7 +384,7 @@ class FileKeySelector(Object):
     volume_name: str | None = None
 
 
-class ResourceFieldSelector(Object):
+class ResourceFieldSelector(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("resource",)
     __atomic__: ClassVar[bool] = True
     container_name: str | None = None
@@ -392,7 +392,7 @@ class ResourceFieldSelector(Object):
     resource: str | None = None
 
 
-class SecretKeySelector(Object):
+class SecretKeySelector(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("key",)
     __atomic__: ClassVar[bool] = True
     key: str | None = None
@@ -400,7 +400,7 @@ class SecretKeySelector(Object):
     optional: bool | None = None
 
 
-class EnvVarSource(Object):
+class EnvVarSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "configMapKeyRef": Merge(map_type="atomic"),
         "fieldRef": Merge(map_type="atomic"),
@@ -415,36 +415,36 @@ class EnvVarSource(Object):
     secret_key_ref: SecretKeySelector | None = None
 
 
-class EnvVar(Object):
+class EnvVar(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     value: str | None = None
     value_from: EnvVarSource | None = None
 
 
-class SecretEnvSource(Object):
+class SecretEnvSource(Object, frozen=True, kw_only=True):
     name: str | None = None
     optional: bool | None = None
 
 
-class EnvFromSource(Object):
+class EnvFromSource(Object, frozen=True, kw_only=True):
     config_map_ref: ConfigMapEnvSource | None = None
     prefix: str | None = None
     secret_ref: SecretEnvSource | None = None
 
 
-class ExecAction(Object):
+class ExecAction(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"command": Merge(list_type="atomic")}
     command: Sequence[str] = ()
 
 
-class HTTPHeader(Object):
+class HTTPHeader(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "value")
     name: str | None = None
     value: str | None = None
 
 
-class HTTPGetAction(Object):
+class HTTPGetAction(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"httpHeaders": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("port",)
     host: str | None = None
@@ -454,37 +454,37 @@ class HTTPGetAction(Object):
     scheme: str | None = None
 
 
-class SleepAction(Object):
+class SleepAction(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("seconds",)
     seconds: Int64 | None = None
 
 
-class TCPSocketAction(Object):
+class TCPSocketAction(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("port",)
     host: str | None = None
     port: IntOrString | None = None
 
 
-class LifecycleHandler(Object):
+class LifecycleHandler(Object, frozen=True, kw_only=True):
     exec: ExecAction | None = None
     http_get: HTTPGetAction | None = None
     sleep: SleepAction | None = None
     tcp_socket: TCPSocketAction | None = None
 
 
-class Lifecycle(Object):
+class Lifecycle(Object, frozen=True, kw_only=True):
     post_start: LifecycleHandler | None = None
     pre_stop: LifecycleHandler | None = None
     stop_signal: str | None = None
 
 
-class GRPCAction(Object):
+class GRPCAction(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("port",)
     port: Int32 | None = None
     service: str | None = None
 
 
-class Probe(Object):
+class Probe(Object, frozen=True, kw_only=True):
     exec: ExecAction | None = None
     failure_threshold: Int32 | None = None
     grpc: GRPCAction | None = None
@@ -497,7 +497,7 @@ class Probe(Object):
     timeout_seconds: Int32 | None = None
 
 
-class ContainerPort(Object):
+class ContainerPort(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("containerPort",)
     container_port: Int32 | None = None
     host_ip: str | None = struct_field(default=None, name="hostIP")
@@ -506,59 +506,59 @@ class ContainerPort(Object):
     protocol: str | None = None
 
 
-class ContainerResizePolicy(Object):
+class ContainerResizePolicy(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("resourceName", "restartPolicy")
     resource_name: str | None = None
     restart_policy: str | None = None
 
 
-class ResourceClaim(Object):
+class ResourceClaim(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     request: str | None = None
 
 
-class ResourceRequirements(Object):
+class ResourceRequirements(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"claims": Merge(list_type="map", list_map_keys=("name",))}
     claims: Sequence[ResourceClaim] = ()
     limits: Mapping[str, Quantity] = EMPTY
     requests: Mapping[str, Quantity] = EMPTY
 
 
-class ContainerRestartRuleOnExitCodes(Object):
+class ContainerRestartRuleOnExitCodes(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="set")}
     __required__: ClassVar[tuple[str, ...]] = ("operator",)
     operator: str | None = None
     values: Sequence[Int32] = ()
 
 
-class ContainerRestartRule(Object):
+class ContainerRestartRule(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("action",)
     action: str | None = None
     exit_codes: ContainerRestartRuleOnExitCodes | None = None
 
 
-class SELinuxOptions(Object):
+class SELinuxOptions(Object, frozen=True, kw_only=True):
     level: str | None = None
     role: str | None = None
     type: str | None = None
     user: str | None = None
 
 
-class SeccompProfile(Object):
+class SeccompProfile(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     localhost_profile: str | None = None
     type: str | None = None
 
 
-class WindowsSecurityContextOptions(Object):
+class WindowsSecurityContextOptions(Object, frozen=True, kw_only=True):
     gmsa_credential_spec: str | None = None
     gmsa_credential_spec_name: str | None = None
     host_process: bool | None = None
     run_as_user_name: str | None = None
 
 
-class SecurityContext(Object):
+class SecurityContext(Object, frozen=True, kw_only=True):
     allow_privilege_escalation: bool | None = None
     app_armor_profile: AppArmorProfile | None = None
     capabilities: Capabilities | None = None
@@ -573,13 +573,13 @@ class SecurityContext(Object):
     windows_options: WindowsSecurityContextOptions | None = None
 
 
-class VolumeDevice(Object):
+class VolumeDevice(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "devicePath")
     device_path: str | None = None
     name: str | None = None
 
 
-class VolumeMount(Object):
+class VolumeMount(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "mountPath")
     mount_path: str | None = None
     mount_propagation: str | None = None
@@ -590,7 +590,7 @@ class VolumeMount(Object):
     sub_path_expr: str | None = None
 
 
-class Container(Object):
+class Container(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "args": Merge(list_type="atomic"),
         "command": Merge(list_type="atomic"),
@@ -639,24 +639,24 @@ class Container(Object):
     working_dir: str | None = None
 
 
-class ContainerExtendedResourceRequest(Object):
+class ContainerExtendedResourceRequest(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("containerName", "resourceName", "requestName")
     container_name: str | None = None
     request_name: str | None = None
     resource_name: str | None = None
 
 
-class ContainerImage(Object):
+class ContainerImage(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"names": Merge(list_type="atomic")}
     names: Sequence[str] = ()
     size_bytes: Int64 | None = None
 
 
-class ContainerStateRunning(Object):
+class ContainerStateRunning(Object, frozen=True, kw_only=True):
     started_at: Time | None = None
 
 
-class ContainerStateTerminated(Object):
+class ContainerStateTerminated(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("exitCode",)
     container_id: str | None = struct_field(default=None, name="containerID")
     exit_code: Int32 | None = None
@@ -667,32 +667,32 @@ class ContainerStateTerminated(Object):
     started_at: Time | None = None
 
 
-class ContainerStateWaiting(Object):
+class ContainerStateWaiting(Object, frozen=True, kw_only=True):
     message: str | None = None
     reason: str | None = None
 
 
-class ContainerState(Object):
+class ContainerState(Object, frozen=True, kw_only=True):
     running: ContainerStateRunning | None = None
     terminated: ContainerStateTerminated | None = None
     waiting: ContainerStateWaiting | None = None
 
 
-class ResourceHealth(Object):
+class ResourceHealth(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("resourceID",)
     health: str | None = None
     message: str | None = None
     resource_id: str | None = struct_field(default=None, name="resourceID")
 
 
-class ResourceStatus(Object):
+class ResourceStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"resources": Merge(list_type="map", list_map_keys=("resourceID",))}
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     resources: Sequence[ResourceHealth] = ()
 
 
-class LinuxContainerUser(Object):
+class LinuxContainerUser(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"supplementalGroups": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("uid", "gid")
     gid: Int64 | None = None
@@ -700,20 +700,20 @@ class LinuxContainerUser(Object):
     uid: Int64 | None = None
 
 
-class ContainerUser(Object):
+class ContainerUser(Object, frozen=True, kw_only=True):
     linux: LinuxContainerUser | None = None
 
 
-class ImageVolumeStatus(Object):
+class ImageVolumeStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("imageRef",)
     image_ref: str | None = None
 
 
-class VolumeStatus(Object):
+class VolumeStatus(Object, frozen=True, kw_only=True):
     image: ImageVolumeStatus | None = None
 
 
-class VolumeMountStatus(Object):
+class VolumeMountStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "mountPath")
     mount_path: str | None = None
     name: str | None = None
@@ -722,7 +722,7 @@ class VolumeMountStatus(Object):
     volume_status: VolumeStatus | None = None
 
 
-class ContainerStatus(Object):
+class ContainerStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "allocatedResourcesStatus": Merge(
             patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",)
@@ -749,12 +749,12 @@ class ContainerStatus(Object):
     volume_mounts: Sequence[VolumeMountStatus] = ()
 
 
-class DaemonEndpoint(Object):
+class DaemonEndpoint(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("Port",)
     port: Int32 | None = struct_field(default=None, name="Port")
 
 
-class DownwardAPIVolumeFile(Object):
+class DownwardAPIVolumeFile(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "fieldRef": Merge(map_type="atomic"),
         "resourceFieldRef": Merge(map_type="atomic"),
@@ -766,23 +766,23 @@ class DownwardAPIVolumeFile(Object):
     resource_field_ref: ResourceFieldSelector | None = None
 
 
-class DownwardAPIProjection(Object):
+class DownwardAPIProjection(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"items": Merge(list_type="atomic")}
     items: Sequence[DownwardAPIVolumeFile] = ()
 
 
-class DownwardAPIVolumeSource(Object):
+class DownwardAPIVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"items": Merge(list_type="atomic")}
     default_mode: Int32 | None = None
     items: Sequence[DownwardAPIVolumeFile] = ()
 
 
-class EmptyDirVolumeSource(Object):
+class EmptyDirVolumeSource(Object, frozen=True, kw_only=True):
     medium: str | None = None
     size_limit: Quantity | None = None
 
 
-class EndpointAddress(Object):
+class EndpointAddress(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"targetRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("ip",)
     __atomic__: ClassVar[bool] = True
@@ -792,7 +792,7 @@ class EndpointAddress(Object):
     target_ref: ObjectReference | None = None
 
 
-class EndpointPort(Object):
+class EndpointPort(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("port",)
     __atomic__: ClassVar[bool] = True
     app_protocol: str | None = None
@@ -801,7 +801,7 @@ class EndpointPort(Object):
     protocol: str | None = None
 
 
-class EndpointSubset(Object):
+class EndpointSubset(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "addresses": Merge(list_type="atomic"),
         "notReadyAddresses": Merge(list_type="atomic"),
@@ -812,7 +812,7 @@ class EndpointSubset(Object):
     ports: Sequence[EndpointPort] = ()
 
 
-class Endpoints(Object):
+class Endpoints(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"subsets": Merge(list_type="atomic")}
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Endpoints"
@@ -822,7 +822,7 @@ class Endpoints(Object):
     subsets: Sequence[EndpointSubset] = ()
 
 
-class EndpointsList(Object):
+class EndpointsList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "EndpointsList"
@@ -832,7 +832,7 @@ class EndpointsList(Object):
     items: Sequence[Endpoints] = ()
 
 
-class EphemeralContainer(Object):
+class EphemeralContainer(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "args": Merge(list_type="atomic"),
         "command": Merge(list_type="atomic"),
@@ -882,7 +882,7 @@ class EphemeralContainer(Object):
     working_dir: str | None = None
 
 
-class TypedLocalObjectReference(Object):
+class TypedLocalObjectReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     __atomic__: ClassVar[bool] = True
     api_group: str | None = None
@@ -890,7 +890,7 @@ class TypedLocalObjectReference(Object):
     name: str | None = None
 
 
-class TypedObjectReference(Object):
+class TypedObjectReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     api_group: str | None = None
     kind: str | None = None
@@ -898,12 +898,12 @@ class TypedObjectReference(Object):
     namespace: str | None = None
 
 
-class VolumeResourceRequirements(Object):
+class VolumeResourceRequirements(Object, frozen=True, kw_only=True):
     limits: Mapping[str, Quantity] = EMPTY
     requests: Mapping[str, Quantity] = EMPTY
 
 
-class PersistentVolumeClaimSpec(Object):
+class PersistentVolumeClaimSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "accessModes": Merge(list_type="atomic"),
         "dataSource": Merge(map_type="atomic"),
@@ -920,27 +920,27 @@ class PersistentVolumeClaimSpec(Object):
     volume_name: str | None = None
 
 
-class PersistentVolumeClaimTemplate(Object):
+class PersistentVolumeClaimTemplate(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     metadata: ObjectMeta = ObjectMeta()
     spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
 
 
-class EphemeralVolumeSource(Object):
+class EphemeralVolumeSource(Object, frozen=True, kw_only=True):
     volume_claim_template: PersistentVolumeClaimTemplate | None = None
 
 
-class EventSeries(Object):
+class EventSeries(Object, frozen=True, kw_only=True):
     count: Int32 | None = None
     last_observed_time: MicroTime | None = None
 
 
-class EventSource(Object):
+class EventSource(Object, frozen=True, kw_only=True):
     component: str | None = None
     host: str | None = None
 
 
-class Event(Object):
+class Event(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "involvedObject": Merge(map_type="atomic"),
         "related": Merge(map_type="atomic"),
@@ -967,7 +967,7 @@ class Event(Object):
     type: str | None = None
 
 
-class EventList(Object):
+class EventList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "EventList"
@@ -977,7 +977,7 @@ class EventList(Object):
     items: Sequence[Event] = ()
 
 
-class FCVolumeSource(Object):
+class FCVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "targetWWNs": Merge(list_type="atomic"),
         "wwids": Merge(list_type="atomic"),
@@ -989,7 +989,7 @@ class FCVolumeSource(Object):
     wwids: Sequence[str] = ()
 
 
-class FlexPersistentVolumeSource(Object):
+class FlexPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("driver",)
     driver: str | None = None
@@ -999,7 +999,7 @@ class FlexPersistentVolumeSource(Object):
     secret_ref: SecretReference | None = None
 
 
-class FlexVolumeSource(Object):
+class FlexVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("driver",)
     driver: str | None = None
@@ -1009,12 +1009,12 @@ class FlexVolumeSource(Object):
     secret_ref: LocalObjectReference | None = None
 
 
-class FlockerVolumeSource(Object):
+class FlockerVolumeSource(Object, frozen=True, kw_only=True):
     dataset_name: str | None = None
     dataset_uuid: str | None = struct_field(default=None, name="datasetUUID")
 
 
-class GCEPersistentDiskVolumeSource(Object):
+class GCEPersistentDiskVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("pdName",)
     fs_type: str | None = None
     partition: Int32 | None = None
@@ -1022,14 +1022,14 @@ class GCEPersistentDiskVolumeSource(Object):
     read_only: bool | None = None
 
 
-class GitRepoVolumeSource(Object):
+class GitRepoVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("repository",)
     directory: str | None = None
     repository: str | None = None
     revision: str | None = None
 
 
-class GlusterfsPersistentVolumeSource(Object):
+class GlusterfsPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("endpoints", "path")
     endpoints: str | None = None
     endpoints_namespace: str | None = None
@@ -1037,32 +1037,32 @@ class GlusterfsPersistentVolumeSource(Object):
     read_only: bool | None = None
 
 
-class GlusterfsVolumeSource(Object):
+class GlusterfsVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("endpoints", "path")
     endpoints: str | None = None
     path: str | None = None
     read_only: bool | None = None
 
 
-class HostAlias(Object):
+class HostAlias(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"hostnames": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("ip",)
     hostnames: Sequence[str] = ()
     ip: str | None = None
 
 
-class HostIP(Object):
+class HostIP(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("ip",)
     ip: str | None = None
 
 
-class HostPathVolumeSource(Object):
+class HostPathVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("path",)
     path: str | None = None
     type: str | None = None
 
 
-class ISCSIPersistentVolumeSource(Object):
+class ISCSIPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "portals": Merge(list_type="atomic"),
         "secretRef": Merge(map_type="atomic"),
@@ -1081,7 +1081,7 @@ class ISCSIPersistentVolumeSource(Object):
     target_portal: str | None = None
 
 
-class ISCSIVolumeSource(Object):
+class ISCSIVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "portals": Merge(list_type="atomic"),
         "secretRef": Merge(map_type="atomic"),
@@ -1100,12 +1100,12 @@ class ISCSIVolumeSource(Object):
     target_portal: str | None = None
 
 
-class ImageVolumeSource(Object):
+class ImageVolumeSource(Object, frozen=True, kw_only=True):
     pull_policy: str | None = None
     reference: str | None = None
 
 
-class LimitRangeItem(Object):
+class LimitRangeItem(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     default: Mapping[str, Quantity] = EMPTY
     default_request: Mapping[str, Quantity] = EMPTY
@@ -1115,13 +1115,13 @@ class LimitRangeItem(Object):
     type: str | None = None
 
 
-class LimitRangeSpec(Object):
+class LimitRangeSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"limits": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("limits",)
     limits: Sequence[LimitRangeItem] = ()
 
 
-class LimitRange(Object):
+class LimitRange(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "LimitRange"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1130,7 +1130,7 @@ class LimitRange(Object):
     spec: LimitRangeSpec = LimitRangeSpec()
 
 
-class LimitRangeList(Object):
+class LimitRangeList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "LimitRangeList"
@@ -1140,14 +1140,14 @@ class LimitRangeList(Object):
     items: Sequence[LimitRange] = ()
 
 
-class PortStatus(Object):
+class PortStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("port", "protocol")
     error: str | None = None
     port: Int32 | None = None
     protocol: str | None = None
 
 
-class LoadBalancerIngress(Object):
+class LoadBalancerIngress(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"ports": Merge(list_type="atomic")}
     hostname: str | None = None
     ip: str | None = None
@@ -1155,36 +1155,36 @@ class LoadBalancerIngress(Object):
     ports: Sequence[PortStatus] = ()
 
 
-class LoadBalancerStatus(Object):
+class LoadBalancerStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"ingress": Merge(list_type="atomic")}
     ingress: Sequence[LoadBalancerIngress] = ()
 
 
-class LocalVolumeSource(Object):
+class LocalVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("path",)
     fs_type: str | None = None
     path: str | None = None
 
 
-class ModifyVolumeStatus(Object):
+class ModifyVolumeStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("status",)
     status: str | None = None
     target_volume_attributes_class_name: str | None = None
 
 
-class NFSVolumeSource(Object):
+class NFSVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("server", "path")
     path: str | None = None
     read_only: bool | None = None
     server: str | None = None
 
 
-class NamespaceSpec(Object):
+class NamespaceSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"finalizers": Merge(list_type="atomic")}
     finalizers: Sequence[str] = ()
 
 
-class NamespaceCondition(Object):
+class NamespaceCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -1193,7 +1193,7 @@ class NamespaceCondition(Object):
     type: str | None = None
 
 
-class NamespaceStatus(Object):
+class NamespaceStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -1201,7 +1201,7 @@ class NamespaceStatus(Object):
     phase: str | None = None
 
 
-class Namespace(Object):
+class Namespace(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Namespace"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1211,7 +1211,7 @@ class Namespace(Object):
     status: NamespaceStatus = NamespaceStatus()
 
 
-class NamespaceList(Object):
+class NamespaceList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "NamespaceList"
@@ -1221,11 +1221,11 @@ class NamespaceList(Object):
     items: Sequence[Namespace] = ()
 
 
-class NodeConfigSource(Object):
+class NodeConfigSource(Object, frozen=True, kw_only=True):
     config_map: ConfigMapNodeConfigSource | None = None
 
 
-class Taint(Object):
+class Taint(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("key", "effect")
     effect: str | None = None
     key: str | None = None
@@ -1233,7 +1233,7 @@ class Taint(Object):
     value: str | None = None
 
 
-class NodeSpec(Object):
+class NodeSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "podCIDRs": Merge(patch_strategy=("merge",), list_type="set"),
         "taints": Merge(list_type="atomic"),
@@ -1247,13 +1247,13 @@ class NodeSpec(Object):
     unschedulable: bool | None = None
 
 
-class NodeAddress(Object):
+class NodeAddress(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "address")
     address: str | None = None
     type: str | None = None
 
 
-class NodeCondition(Object):
+class NodeCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_heartbeat_time: Time | None = None
     last_transition_time: Time | None = None
@@ -1263,26 +1263,26 @@ class NodeCondition(Object):
     type: str | None = None
 
 
-class NodeConfigStatus(Object):
+class NodeConfigStatus(Object, frozen=True, kw_only=True):
     active: NodeConfigSource | None = None
     assigned: NodeConfigSource | None = None
     error: str | None = None
     last_known_good: NodeConfigSource | None = None
 
 
-class NodeDaemonEndpoints(Object):
+class NodeDaemonEndpoints(Object, frozen=True, kw_only=True):
     kubelet_endpoint: DaemonEndpoint | None = None
 
 
-class NodeFeatures(Object):
+class NodeFeatures(Object, frozen=True, kw_only=True):
     supplemental_groups_policy: bool | None = None
 
 
-class NodeSwapStatus(Object):
+class NodeSwapStatus(Object, frozen=True, kw_only=True):
     capacity: Int64 | None = None
 
 
-class NodeSystemInfo(Object):
+class NodeSystemInfo(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = (
         "machineID",
         "systemUUID",
@@ -1308,17 +1308,17 @@ class NodeSystemInfo(Object):
     system_uuid: str | None = struct_field(default=None, name="systemUUID")
 
 
-class NodeRuntimeHandlerFeatures(Object):
+class NodeRuntimeHandlerFeatures(Object, frozen=True, kw_only=True):
     recursive_read_only_mounts: bool | None = None
     user_namespaces: bool | None = None
 
 
-class NodeRuntimeHandler(Object):
+class NodeRuntimeHandler(Object, frozen=True, kw_only=True):
     features: NodeRuntimeHandlerFeatures | None = None
     name: str | None = None
 
 
-class NodeStatus(Object):
+class NodeStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "addresses": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",)),
         "conditions": Merge(
@@ -1346,7 +1346,7 @@ class NodeStatus(Object):
     volumes_in_use: Sequence[str] = ()
 
 
-class Node(Object):
+class Node(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Node"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1356,7 +1356,7 @@ class Node(Object):
     status: NodeStatus = NodeStatus()
 
 
-class NodeAllocatableResourceClaimStatus(Object):
+class NodeAllocatableResourceClaimStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"containers": Merge(list_type="set")}
     __required__: ClassVar[tuple[str, ...]] = ("resourceClaimName", "resources")
     containers: Sequence[str] = ()
@@ -1364,7 +1364,7 @@ class NodeAllocatableResourceClaimStatus(Object):
     resources: Mapping[str, Quantity] = EMPTY
 
 
-class NodeList(Object):
+class NodeList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "NodeList"
@@ -1374,25 +1374,25 @@ class NodeList(Object):
     items: Sequence[Node] = ()
 
 
-class VolumeNodeAffinity(Object):
+class VolumeNodeAffinity(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"required": Merge(map_type="atomic")}
     required: NodeSelector | None = None
 
 
-class PhotonPersistentDiskVolumeSource(Object):
+class PhotonPersistentDiskVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("pdID",)
     fs_type: str | None = None
     pd_id: str | None = struct_field(default=None, name="pdID")
 
 
-class PortworxVolumeSource(Object):
+class PortworxVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("volumeID",)
     fs_type: str | None = None
     read_only: bool | None = None
     volume_id: str | None = struct_field(default=None, name="volumeID")
 
 
-class QuobyteVolumeSource(Object):
+class QuobyteVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("registry", "volume")
     group: str | None = None
     read_only: bool | None = None
@@ -1402,7 +1402,7 @@ class QuobyteVolumeSource(Object):
     volume: str | None = None
 
 
-class RBDPersistentVolumeSource(Object):
+class RBDPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "monitors": Merge(list_type="atomic"),
         "secretRef": Merge(map_type="atomic"),
@@ -1418,7 +1418,7 @@ class RBDPersistentVolumeSource(Object):
     user: str | None = None
 
 
-class ScaleIOPersistentVolumeSource(Object):
+class ScaleIOPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("gateway", "system", "secretRef")
     fs_type: str | None = None
@@ -1433,7 +1433,7 @@ class ScaleIOPersistentVolumeSource(Object):
     volume_name: str | None = None
 
 
-class StorageOSPersistentVolumeSource(Object):
+class StorageOSPersistentVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     fs_type: str | None = None
     read_only: bool | None = None
@@ -1442,7 +1442,7 @@ class StorageOSPersistentVolumeSource(Object):
     volume_namespace: str | None = None
 
 
-class VsphereVirtualDiskVolumeSource(Object):
+class VsphereVirtualDiskVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("volumePath",)
     fs_type: str | None = None
     storage_policy_id: str | None = struct_field(default=None, name="storagePolicyID")
@@ -1450,7 +1450,7 @@ class VsphereVirtualDiskVolumeSource(Object):
     volume_path: str | None = None
 
 
-class PersistentVolumeSpec(Object):
+class PersistentVolumeSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "accessModes": Merge(list_type="atomic"),
         "claimRef": Merge(map_type="granular"),
@@ -1489,14 +1489,14 @@ class PersistentVolumeSpec(Object):
     vsphere_volume: VsphereVirtualDiskVolumeSource | None = None
 
 
-class PersistentVolumeStatus(Object):
+class PersistentVolumeStatus(Object, frozen=True, kw_only=True):
     last_phase_transition_time: Time | None = None
     message: str | None = None
     phase: str | None = None
     reason: str | None = None
 
 
-class PersistentVolume(Object):
+class PersistentVolume(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PersistentVolume"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1506,7 +1506,7 @@ class PersistentVolume(Object):
     status: PersistentVolumeStatus = PersistentVolumeStatus()
 
 
-class PersistentVolumeClaimCondition(Object):
+class PersistentVolumeClaimCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_probe_time: Time | None = None
     last_transition_time: Time | None = None
@@ -1516,7 +1516,7 @@ class PersistentVolumeClaimCondition(Object):
     type: str | None = None
 
 
-class PersistentVolumeClaimStatus(Object):
+class PersistentVolumeClaimStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "accessModes": Merge(list_type="atomic"),
         "allocatedResourceStatuses": Merge(map_type="granular"),
@@ -1534,7 +1534,7 @@ class PersistentVolumeClaimStatus(Object):
     phase: str | None = None
 
 
-class PersistentVolumeClaim(Object):
+class PersistentVolumeClaim(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PersistentVolumeClaim"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1544,7 +1544,7 @@ class PersistentVolumeClaim(Object):
     status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
 
 
-class PersistentVolumeClaimList(Object):
+class PersistentVolumeClaimList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PersistentVolumeClaimList"
@@ -1554,13 +1554,13 @@ class PersistentVolumeClaimList(Object):
     items: Sequence[PersistentVolumeClaim] = ()
 
 
-class PersistentVolumeClaimVolumeSource(Object):
+class PersistentVolumeClaimVolumeSource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("claimName",)
     claim_name: str | None = None
     read_only: bool | None = None
 
 
-class PersistentVolumeList(Object):
+class PersistentVolumeList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PersistentVolumeList"
@@ -1570,12 +1570,12 @@ class PersistentVolumeList(Object):
     items: Sequence[PersistentVolume] = ()
 
 
-class PodDNSConfigOption(Object):
+class PodDNSConfigOption(Object, frozen=True, kw_only=True):
     name: str | None = None
     value: str | None = None
 
 
-class PodDNSConfig(Object):
+class PodDNSConfig(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "nameservers": Merge(list_type="atomic"),
         "options": Merge(list_type="atomic"),
@@ -1586,39 +1586,39 @@ class PodDNSConfig(Object):
     searches: Sequence[str] = ()
 
 
-class PodOS(Object):
+class PodOS(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class PodReadinessGate(Object):
+class PodReadinessGate(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("conditionType",)
     condition_type: str | None = None
 
 
-class PodResourceClaim(Object):
+class PodResourceClaim(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     resource_claim_name: str | None = None
     resource_claim_template_name: str | None = None
 
 
-class PodSchedulingGate(Object):
+class PodSchedulingGate(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class PodSchedulingGroup(Object):
+class PodSchedulingGroup(Object, frozen=True, kw_only=True):
     pod_group_name: str | None = None
 
 
-class Sysctl(Object):
+class Sysctl(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "value")
     name: str | None = None
     value: str | None = None
 
 
-class PodSecurityContext(Object):
+class PodSecurityContext(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "supplementalGroups": Merge(list_type="atomic"),
         "sysctls": Merge(list_type="atomic"),
@@ -1638,7 +1638,7 @@ class PodSecurityContext(Object):
     windows_options: WindowsSecurityContextOptions | None = None
 
 
-class Toleration(Object):
+class Toleration(Object, frozen=True, kw_only=True):
     effect: str | None = None
     key: str | None = None
     operator: str | None = None
@@ -1646,7 +1646,7 @@ class Toleration(Object):
     value: str | None = None
 
 
-class TopologySpreadConstraint(Object):
+class TopologySpreadConstraint(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "labelSelector": Merge(map_type="atomic"),
         "matchLabelKeys": Merge(list_type="atomic"),
@@ -1662,7 +1662,7 @@ class TopologySpreadConstraint(Object):
     when_unsatisfiable: str | None = None
 
 
-class PodCertificateProjection(Object):
+class PodCertificateProjection(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("signerName", "keyType")
     certificate_chain_path: str | None = None
     credential_bundle_path: str | None = None
@@ -1673,21 +1673,21 @@ class PodCertificateProjection(Object):
     user_annotations: Mapping[str, str] = EMPTY
 
 
-class SecretProjection(Object):
+class SecretProjection(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"items": Merge(list_type="atomic")}
     items: Sequence[KeyToPath] = ()
     name: str | None = None
     optional: bool | None = None
 
 
-class ServiceAccountTokenProjection(Object):
+class ServiceAccountTokenProjection(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("path",)
     audience: str | None = None
     expiration_seconds: Int64 | None = None
     path: str | None = None
 
 
-class VolumeProjection(Object):
+class VolumeProjection(Object, frozen=True, kw_only=True):
     cluster_trust_bundle: ClusterTrustBundleProjection | None = None
     config_map: ConfigMapProjection | None = None
     downward_api: DownwardAPIProjection | None = struct_field(default=None, name="downwardAPI")
@@ -1696,13 +1696,13 @@ class VolumeProjection(Object):
     service_account_token: ServiceAccountTokenProjection | None = None
 
 
-class ProjectedVolumeSource(Object):
+class ProjectedVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"sources": Merge(list_type="atomic")}
     default_mode: Int32 | None = None
     sources: Sequence[VolumeProjection] = ()
 
 
-class RBDVolumeSource(Object):
+class RBDVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "monitors": Merge(list_type="atomic"),
         "secretRef": Merge(map_type="atomic"),
@@ -1718,7 +1718,7 @@ class RBDVolumeSource(Object):
     user: str | None = None
 
 
-class ScaleIOVolumeSource(Object):
+class ScaleIOVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("gateway", "system", "secretRef")
     fs_type: str | None = None
@@ -1733,7 +1733,7 @@ class ScaleIOVolumeSource(Object):
     volume_name: str | None = None
 
 
-class SecretVolumeSource(Object):
+class SecretVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"items": Merge(list_type="atomic")}
     default_mode: Int32 | None = None
     items: Sequence[KeyToPath] = ()
@@ -1741,7 +1741,7 @@ class SecretVolumeSource(Object):
     secret_name: str | None = None
 
 
-class StorageOSVolumeSource(Object):
+class StorageOSVolumeSource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"secretRef": Merge(map_type="atomic")}
     fs_type: str | None = None
     read_only: bool | None = None
@@ -1750,7 +1750,7 @@ class StorageOSVolumeSource(Object):
     volume_namespace: str | None = None
 
 
-class Volume(Object):
+class Volume(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     aws_elastic_block_store: AWSElasticBlockStoreVolumeSource | None = None
     azure_disk: AzureDiskVolumeSource | None = None
@@ -1785,7 +1785,7 @@ class Volume(Object):
     vsphere_volume: VsphereVirtualDiskVolumeSource | None = None
 
 
-class PodSpec(Object):
+class PodSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "containers": Merge(
             patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",)
@@ -1864,7 +1864,7 @@ class PodSpec(Object):
     volumes: Sequence[Volume] = ()
 
 
-class PodCondition(Object):
+class PodCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_probe_time: Time | None = None
     last_transition_time: Time | None = None
@@ -1875,25 +1875,25 @@ class PodCondition(Object):
     type: str | None = None
 
 
-class PodExtendedResourceClaimStatus(Object):
+class PodExtendedResourceClaimStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"requestMappings": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("requestMappings", "resourceClaimName")
     request_mappings: Sequence[ContainerExtendedResourceRequest] = ()
     resource_claim_name: str | None = None
 
 
-class PodIP(Object):
+class PodIP(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("ip",)
     ip: str | None = None
 
 
-class PodResourceClaimStatus(Object):
+class PodResourceClaimStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     resource_claim_name: str | None = None
 
 
-class PodStatus(Object):
+class PodStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(
             patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",)
@@ -1931,7 +1931,7 @@ class PodStatus(Object):
     start_time: Time | None = None
 
 
-class Pod(Object):
+class Pod(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Pod"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1941,7 +1941,7 @@ class Pod(Object):
     status: PodStatus = PodStatus()
 
 
-class PodList(Object):
+class PodList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PodList"
@@ -1951,12 +1951,12 @@ class PodList(Object):
     items: Sequence[Pod] = ()
 
 
-class PodTemplateSpec(Object):
+class PodTemplateSpec(Object, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
 
 
-class PodTemplate(Object):
+class PodTemplate(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PodTemplate"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -1965,7 +1965,7 @@ class PodTemplate(Object):
     template: PodTemplateSpec = PodTemplateSpec()
 
 
-class PodTemplateList(Object):
+class PodTemplateList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "PodTemplateList"
@@ -1975,7 +1975,7 @@ class PodTemplateList(Object):
     items: Sequence[PodTemplate] = ()
 
 
-class ReplicationControllerSpec(Object):
+class ReplicationControllerSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(map_type="atomic")}
     min_ready_seconds: Int32 | None = None
     replicas: Int32 | None = None
@@ -1983,7 +1983,7 @@ class ReplicationControllerSpec(Object):
     template: PodTemplateSpec | None = None
 
 
-class ReplicationControllerCondition(Object):
+class ReplicationControllerCondition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -1992,7 +1992,7 @@ class ReplicationControllerCondition(Object):
     type: str | None = None
 
 
-class ReplicationControllerStatus(Object):
+class ReplicationControllerStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -2005,7 +2005,7 @@ class ReplicationControllerStatus(Object):
     replicas: Int32 | None = None
 
 
-class ReplicationController(Object):
+class ReplicationController(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ReplicationController"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -2015,7 +2015,7 @@ class ReplicationController(Object):
     status: ReplicationControllerStatus = ReplicationControllerStatus()
 
 
-class ReplicationControllerList(Object):
+class ReplicationControllerList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ReplicationControllerList"
@@ -2025,7 +2025,7 @@ class ReplicationControllerList(Object):
     items: Sequence[ReplicationController] = ()
 
 
-class ScopedResourceSelectorRequirement(Object):
+class ScopedResourceSelectorRequirement(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("scopeName", "operator")
     operator: str | None = None
@@ -2033,13 +2033,13 @@ class ScopedResourceSelectorRequirement(Object):
     values: Sequence[str] = ()
 
 
-class ScopeSelector(Object):
+class ScopeSelector(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"matchExpressions": Merge(list_type="atomic")}
     __atomic__: ClassVar[bool] = True
     match_expressions: Sequence[ScopedResourceSelectorRequirement] = ()
 
 
-class ResourceQuotaSpec(Object):
+class ResourceQuotaSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "scopeSelector": Merge(map_type="atomic"),
         "scopes": Merge(list_type="atomic"),
@@ -2049,12 +2049,12 @@ class ResourceQuotaSpec(Object):
     scopes: Sequence[str] = ()
 
 
-class ResourceQuotaStatus(Object):
+class ResourceQuotaStatus(Object, frozen=True, kw_only=True):
     hard: Mapping[str, Quantity] = EMPTY
     used: Mapping[str, Quantity] = EMPTY
 
 
-class ResourceQuota(Object):
+class ResourceQuota(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ResourceQuota"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -2064,7 +2064,7 @@ class ResourceQuota(Object):
     status: ResourceQuotaStatus = ResourceQuotaStatus()
 
 
-class ResourceQuotaList(Object):
+class ResourceQuotaList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ResourceQuotaList"
@@ -2074,7 +2074,7 @@ class ResourceQuotaList(Object):
     items: Sequence[ResourceQuota] = ()
 
 
-class Secret(Object):
+class Secret(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Secret"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -2086,7 +2086,7 @@ class Secret(Object):
     type: str | None = None
 
 
-class SecretList(Object):
+class SecretList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "SecretList"
@@ -2096,7 +2096,7 @@ class SecretList(Object):
     items: Sequence[Secret] = ()
 
 
-class ServicePort(Object):
+class ServicePort(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("port",)
     app_protocol: str | None = None
     name: str | None = None
@@ -2106,11 +2106,11 @@ class ServicePort(Object):
     target_port: IntOrString | None = None
 
 
-class SessionAffinityConfig(Object):
+class SessionAffinityConfig(Object, frozen=True, kw_only=True):
     client_ip: ClientIPConfig | None = struct_field(default=None, name="clientIP")
 
 
-class ServiceSpec(Object):
+class ServiceSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "clusterIPs": Merge(list_type="atomic"),
         "externalIPs": Merge(list_type="atomic"),
@@ -2143,7 +2143,7 @@ class ServiceSpec(Object):
     type: str | None = None
 
 
-class ServiceStatus(Object):
+class ServiceStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -2151,7 +2151,7 @@ class ServiceStatus(Object):
     load_balancer: LoadBalancerStatus | None = None
 
 
-class Service(Object):
+class Service(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Service"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -2161,7 +2161,7 @@ class Service(Object):
     status: ServiceStatus = ServiceStatus()
 
 
-class ServiceAccount(Object):
+class ServiceAccount(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "imagePullSecrets": Merge(list_type="atomic"),
         "secrets": Merge(patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",)),
@@ -2176,7 +2176,7 @@ class ServiceAccount(Object):
     secrets: Sequence[ObjectReference] = ()
 
 
-class ServiceAccountList(Object):
+class ServiceAccountList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ServiceAccountList"
@@ -2186,7 +2186,7 @@ class ServiceAccountList(Object):
     items: Sequence[ServiceAccount] = ()
 
 
-class ServiceList(Object):
+class ServiceList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "ServiceList"
@@ -2196,14 +2196,14 @@ class ServiceList(Object):
     items: Sequence[Service] = ()
 
 
-class TopologySelectorLabelRequirement(Object):
+class TopologySelectorLabelRequirement(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("key", "values")
     key: str | None = None
     values: Sequence[str] = ()
 
 
-class TopologySelectorTerm(Object):
+class TopologySelectorTerm(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"matchLabelExpressions": Merge(list_type="atomic")}
     __atomic__: ClassVar[bool] = True
     match_label_expressions: Sequence[TopologySelectorLabelRequirement] = ()

@@ -11,23 +11,23 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Merge, Object
 
 
-class EndpointConditions(Object):
+class EndpointConditions(Object, frozen=True, kw_only=True):
     ready: bool | None = None
     serving: bool | None = None
     terminating: bool | None = None
 
 
-class ForNode(Object):
+class ForNode(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class ForZone(Object):
+class ForZone(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class EndpointHints(Object):
+class EndpointHints(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "forNodes": Merge(list_type="atomic"),
         "forZones": Merge(list_type="atomic"),
@@ -36,7 +36,7 @@ class EndpointHints(Object):
     for_zones: Sequence[ForZone] = ()
 
 
-class Endpoint(Object):
+class Endpoint(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "addresses": Merge(list_type="set"),
         "targetRef": Merge(map_type="atomic"),
@@ -52,7 +52,7 @@ class Endpoint(Object):
     zone: str | None = None
 
 
-class EndpointPort(Object):
+class EndpointPort(Object, frozen=True, kw_only=True):
     __atomic__: ClassVar[bool] = True
     app_protocol: str | None = None
     name: str | None = None
@@ -60,7 +60,7 @@ class EndpointPort(Object):
     protocol: str | None = None
 
 
-class EndpointSlice(Object):
+class EndpointSlice(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "endpoints": Merge(list_type="atomic"),
         "ports": Merge(list_type="atomic"),
@@ -76,7 +76,7 @@ class EndpointSlice(Object):
     ports: Sequence[EndpointPort] = ()
 
 
-class EndpointSliceList(Object):
+class EndpointSliceList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "discovery.k8s.io/v1"
     KIND: ClassVar[str] = "EndpointSliceList"

@@ -10,13 +10,13 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Merge, MicroTime, Object, Time
 
 
-class EventSeries(Object):
+class EventSeries(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("count", "lastObservedTime")
     count: Int32 | None = None
     last_observed_time: MicroTime | None = None
 
 
-class Event(Object):
+class Event(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "regarding": Merge(map_type="atomic"),
         "related": Merge(map_type="atomic"),
@@ -43,7 +43,7 @@ class Event(Object):
     type: str | None = None
 
 
-class EventList(Object):
+class EventList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "events.k8s.io/v1"
     KIND: ClassVar[str] = "EventList"

@@ -9,22 +9,22 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Merge, Object, Time
 
 
-class ExemptPriorityLevelConfiguration(Object):
+class ExemptPriorityLevelConfiguration(Object, frozen=True, kw_only=True):
     lendable_percent: Int32 | None = None
     nominal_concurrency_shares: Int32 | None = None
 
 
-class FlowDistinguisherMethod(Object):
+class FlowDistinguisherMethod(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     type: str | None = None
 
 
-class PriorityLevelConfigurationReference(Object):
+class PriorityLevelConfigurationReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class NonResourcePolicyRule(Object):
+class NonResourcePolicyRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "nonResourceURLs": Merge(list_type="set"),
         "verbs": Merge(list_type="set"),
@@ -34,7 +34,7 @@ class NonResourcePolicyRule(Object):
     verbs: Sequence[str] = ()
 
 
-class ResourcePolicyRule(Object):
+class ResourcePolicyRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "apiGroups": Merge(list_type="set"),
         "namespaces": Merge(list_type="set"),
@@ -49,23 +49,23 @@ class ResourcePolicyRule(Object):
     verbs: Sequence[str] = ()
 
 
-class GroupSubject(Object):
+class GroupSubject(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class ServiceAccountSubject(Object):
+class ServiceAccountSubject(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("namespace", "name")
     name: str | None = None
     namespace: str | None = None
 
 
-class UserSubject(Object):
+class UserSubject(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
 
 
-class Subject(Object):
+class Subject(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind",)
     group: GroupSubject | None = None
     kind: str | None = None
@@ -73,7 +73,7 @@ class Subject(Object):
     user: UserSubject | None = None
 
 
-class PolicyRulesWithSubjects(Object):
+class PolicyRulesWithSubjects(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "nonResourceRules": Merge(list_type="atomic"),
         "resourceRules": Merge(list_type="atomic"),
@@ -85,7 +85,7 @@ class PolicyRulesWithSubjects(Object):
     subjects: Sequence[Subject] = ()
 
 
-class FlowSchemaSpec(Object):
+class FlowSchemaSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"rules": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("priorityLevelConfiguration",)
     distinguisher_method: FlowDistinguisherMethod | None = None
@@ -94,7 +94,7 @@ class FlowSchemaSpec(Object):
     rules: Sequence[PolicyRulesWithSubjects] = ()
 
 
-class FlowSchemaCondition(Object):
+class FlowSchemaCondition(Object, frozen=True, kw_only=True):
     last_transition_time: Time | None = None
     message: str | None = None
     reason: str | None = None
@@ -102,14 +102,14 @@ class FlowSchemaCondition(Object):
     type: str | None = None
 
 
-class FlowSchemaStatus(Object):
+class FlowSchemaStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
     conditions: Sequence[FlowSchemaCondition] = ()
 
 
-class FlowSchema(Object):
+class FlowSchema(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "flowcontrol.apiserver.k8s.io/v1"
     KIND: ClassVar[str] = "FlowSchema"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -119,7 +119,7 @@ class FlowSchema(Object):
     status: FlowSchemaStatus = FlowSchemaStatus()
 
 
-class FlowSchemaList(Object):
+class FlowSchemaList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "flowcontrol.apiserver.k8s.io/v1"
     KIND: ClassVar[str] = "FlowSchemaList"
@@ -129,33 +129,33 @@ class FlowSchemaList(Object):
     items: Sequence[FlowSchema] = ()
 
 
-class QueuingConfiguration(Object):
+class QueuingConfiguration(Object, frozen=True, kw_only=True):
     hand_size: Int32 | None = None
     queue_length_limit: Int32 | None = None
     queues: Int32 | None = None
 
 
-class LimitResponse(Object):
+class LimitResponse(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     queuing: QueuingConfiguration | None = None
     type: str | None = None
 
 
-class LimitedPriorityLevelConfiguration(Object):
+class LimitedPriorityLevelConfiguration(Object, frozen=True, kw_only=True):
     borrowing_limit_percent: Int32 | None = None
     lendable_percent: Int32 | None = None
     limit_response: LimitResponse | None = None
     nominal_concurrency_shares: Int32 | None = None
 
 
-class PriorityLevelConfigurationSpec(Object):
+class PriorityLevelConfigurationSpec(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type",)
     exempt: ExemptPriorityLevelConfiguration | None = None
     limited: LimitedPriorityLevelConfiguration | None = None
     type: str | None = None
 
 
-class PriorityLevelConfigurationCondition(Object):
+class PriorityLevelConfigurationCondition(Object, frozen=True, kw_only=True):
     last_transition_time: Time | None = None
     message: str | None = None
     reason: str | None = None
@@ -163,14 +163,14 @@ class PriorityLevelConfigurationCondition(Object):
     type: str | None = None
 
 
-class PriorityLevelConfigurationStatus(Object):
+class PriorityLevelConfigurationStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
     conditions: Sequence[PriorityLevelConfigurationCondition] = ()
 
 
-class PriorityLevelConfiguration(Object):
+class PriorityLevelConfiguration(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "flowcontrol.apiserver.k8s.io/v1"
     KIND: ClassVar[str] = "PriorityLevelConfiguration"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -180,7 +180,7 @@ class PriorityLevelConfiguration(Object):
     status: PriorityLevelConfigurationStatus = PriorityLevelConfigurationStatus()
 
 
-class PriorityLevelConfigurationList(Object):
+class PriorityLevelConfigurationList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "flowcontrol.apiserver.k8s.io/v1"
     KIND: ClassVar[str] = "PriorityLevelConfigurationList"

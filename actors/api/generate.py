@@ -48,15 +48,18 @@ FIRST = ("metadata",)
 VALUES = ("metadata", "spec", "status", "template", "jobTemplate")
 POINTERS = (("ReplicationControllerSpec", "template"),)
 
+# Types that annotations name: no field may hide them.
+BUILTINS = ("bool", "int", "str", "float")
+
 # Kinds of meta/v1 that belong to every group; their GROUP/VERSION is the core's.
 META_API_VERSION = "v1"
 
 
 def snake_case(name: str) -> str:
-    """podCIDRs -> pod_cidrs, clusterIP -> cluster_ip, continue -> continue_, $ref -> ref."""
+    """podCIDRs -> pod_cidrs, clusterIP -> cluster_ip, continue -> continue_, bool -> bool_, $ref -> ref."""
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name.lstrip("$").replace("-", "_"))
     text = re.sub(r"([A-Z]+)([A-Z](?!s(?:[A-Z_]|$))[a-z])", r"\1_\2", text).lower()
-    return text + "_" if keyword.iskeyword(text) else text
+    return text + "_" if keyword.iskeyword(text) or text in BUILTINS else text
 
 
 def camel_case(name: str) -> str:
@@ -108,7 +111,7 @@ class Module:
                 self.write_class(needed)
         self.need(SCALARS_MODULE, "Object")
         body = [*self.constants(schema), *self.fields(definition, schema)]
-        self.lines += ["", "", f"class {class_name(definition)}(Object):"]
+        self.lines += ["", "", f"class {class_name(definition)}(Object, frozen=True, kw_only=True):"]
         self.lines += [f"    {line}" for line in body or ["pass"]]
 
     def constants(self, schema: Mapping[str, Any]) -> Iterator[str]:
@@ -200,7 +203,7 @@ class Module:
             return self.need(SCALARS_MODULE, scalar)
         name = class_name(definition)
         if definition in self.own:
-            return name if f"class {name}(Object):" in self.lines else f'"{name}"'
+            return name if f"class {name}(Object, frozen=True, kw_only=True):" in self.lines else f'"{name}"'
         return self.need(f"kubeloop.actors.api.{module_of(definition)}", name)
 
 
@@ -242,7 +245,7 @@ def kind_of(schema: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def schemas() -> dict[str, Any]:
     """The definitions by their full names. Raises ImportError without kubernetes-validate."""
-    import kubernetes_validate
+    import kubernetes_validate  # type: ignore[import-untyped]
 
     path = Path(kubernetes_validate.__file__).parent / SCHEMA_FOLDER / "_definitions.json"
     definitions: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["$defs"]

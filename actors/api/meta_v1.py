@@ -9,19 +9,19 @@ from kubeloop.actors.api.empty import EMPTY
 from kubeloop.actors.api.scalars import Int32, Int64, Merge, Object, RawObject, Time
 
 
-class GroupVersionForDiscovery(Object):
+class GroupVersionForDiscovery(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("groupVersion", "version")
     group_version: str | None = None
     version: str | None = None
 
 
-class ServerAddressByClientCIDR(Object):
+class ServerAddressByClientCIDR(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("clientCIDR", "serverAddress")
     client_cidr: str | None = struct_field(default=None, name="clientCIDR")
     server_address: str | None = None
 
 
-class APIGroup(Object):
+class APIGroup(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "serverAddressByClientCIDRs": Merge(list_type="atomic"),
         "versions": Merge(list_type="atomic"),
@@ -39,7 +39,7 @@ class APIGroup(Object):
     versions: Sequence[GroupVersionForDiscovery] = ()
 
 
-class APIGroupList(Object):
+class APIGroupList(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"groups": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("groups",)
     API_VERSION: ClassVar[str] = "v1"
@@ -49,7 +49,7 @@ class APIGroupList(Object):
     groups: Sequence[APIGroup] = ()
 
 
-class APIResource(Object):
+class APIResource(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "categories": Merge(list_type="atomic"),
         "shortNames": Merge(list_type="atomic"),
@@ -67,7 +67,7 @@ class APIResource(Object):
     version: str | None = None
 
 
-class APIResourceList(Object):
+class APIResourceList(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"resources": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("groupVersion", "resources")
     API_VERSION: ClassVar[str] = "v1"
@@ -78,7 +78,7 @@ class APIResourceList(Object):
     resources: Sequence[APIResource] = ()
 
 
-class APIVersions(Object):
+class APIVersions(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "serverAddressByClientCIDRs": Merge(list_type="atomic"),
         "versions": Merge(list_type="atomic"),
@@ -94,7 +94,7 @@ class APIVersions(Object):
     versions: Sequence[str] = ()
 
 
-class Condition(Object):
+class Condition(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "status", "lastTransitionTime", "reason", "message")
     last_transition_time: Time | None = None
     message: str | None = None
@@ -104,12 +104,12 @@ class Condition(Object):
     type: str | None = None
 
 
-class Preconditions(Object):
+class Preconditions(Object, frozen=True, kw_only=True):
     resource_version: str | None = None
     uid: str | None = None
 
 
-class DeleteOptions(Object):
+class DeleteOptions(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"dryRun": Merge(list_type="atomic")}
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "DeleteOptions"
@@ -123,7 +123,7 @@ class DeleteOptions(Object):
     propagation_policy: str | None = None
 
 
-class FieldSelectorRequirement(Object):
+class FieldSelectorRequirement(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("key", "operator")
     key: str | None = None
@@ -131,13 +131,13 @@ class FieldSelectorRequirement(Object):
     values: Sequence[str] = ()
 
 
-class GroupResource(Object):
+class GroupResource(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("group", "resource")
     group: str | None = None
     resource: str | None = None
 
 
-class LabelSelectorRequirement(Object):
+class LabelSelectorRequirement(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"values": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("key", "operator")
     key: str | None = None
@@ -145,19 +145,19 @@ class LabelSelectorRequirement(Object):
     values: Sequence[str] = ()
 
 
-class LabelSelector(Object):
+class LabelSelector(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"matchExpressions": Merge(list_type="atomic")}
     __atomic__: ClassVar[bool] = True
     match_expressions: Sequence[LabelSelectorRequirement] = ()
     match_labels: Mapping[str, str] = EMPTY
 
 
-class ShardInfo(Object):
+class ShardInfo(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("selector",)
     selector: str | None = None
 
 
-class ListMeta(Object):
+class ListMeta(Object, frozen=True, kw_only=True):
     continue_: str | None = None
     remaining_item_count: Int64 | None = None
     resource_version: str | None = None
@@ -165,7 +165,7 @@ class ListMeta(Object):
     shard_info: ShardInfo | None = None
 
 
-class ManagedFieldsEntry(Object):
+class ManagedFieldsEntry(Object, frozen=True, kw_only=True):
     api_version: str | None = None
     fields_type: str | None = None
     fields_v1: RawObject | None = None
@@ -175,7 +175,7 @@ class ManagedFieldsEntry(Object):
     time: Time | None = None
 
 
-class OwnerReference(Object):
+class OwnerReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("apiVersion", "kind", "name", "uid")
     __atomic__: ClassVar[bool] = True
     api_version: str | None = None
@@ -186,7 +186,7 @@ class OwnerReference(Object):
     uid: str | None = None
 
 
-class ObjectMeta(Object):
+class ObjectMeta(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "finalizers": Merge(patch_strategy=("merge",), list_type="set"),
         "managedFields": Merge(list_type="atomic"),
@@ -211,13 +211,13 @@ class ObjectMeta(Object):
     uid: str | None = None
 
 
-class StatusCause(Object):
+class StatusCause(Object, frozen=True, kw_only=True):
     field: str | None = None
     message: str | None = None
     reason: str | None = None
 
 
-class StatusDetails(Object):
+class StatusDetails(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"causes": Merge(list_type="atomic")}
     causes: Sequence[StatusCause] = ()
     group: str | None = None
@@ -227,7 +227,7 @@ class StatusDetails(Object):
     uid: str | None = None
 
 
-class Status(Object):
+class Status(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "v1"
     KIND: ClassVar[str] = "Status"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -240,7 +240,7 @@ class Status(Object):
     status: str | None = None
 
 
-class WatchEvent(Object):
+class WatchEvent(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("type", "object")
     object: RawObject | None = None
     type: str | None = None

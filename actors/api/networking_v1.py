@@ -10,39 +10,39 @@ from kubeloop.actors.api.meta_v1 import Condition, LabelSelector, ListMeta, Obje
 from kubeloop.actors.api.scalars import Int32, IntOrString, Merge, Object
 
 
-class ServiceBackendPort(Object):
+class ServiceBackendPort(Object, frozen=True, kw_only=True):
     __atomic__: ClassVar[bool] = True
     name: str | None = None
     number: Int32 | None = None
 
 
-class IngressServiceBackend(Object):
+class IngressServiceBackend(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"port": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     name: str | None = None
     port: ServiceBackendPort | None = None
 
 
-class IngressBackend(Object):
+class IngressBackend(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"resource": Merge(map_type="atomic")}
     resource: TypedLocalObjectReference | None = None
     service: IngressServiceBackend | None = None
 
 
-class HTTPIngressPath(Object):
+class HTTPIngressPath(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("pathType", "backend")
     backend: IngressBackend | None = None
     path: str | None = None
     path_type: str | None = None
 
 
-class HTTPIngressRuleValue(Object):
+class HTTPIngressRuleValue(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"paths": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("paths",)
     paths: Sequence[HTTPIngressPath] = ()
 
 
-class ParentReference(Object):
+class ParentReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("resource", "name")
     group: str | None = None
     name: str | None = None
@@ -50,12 +50,12 @@ class ParentReference(Object):
     resource: str | None = None
 
 
-class IPAddressSpec(Object):
+class IPAddressSpec(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("parentRef",)
     parent_ref: ParentReference | None = None
 
 
-class IPAddress(Object):
+class IPAddress(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IPAddress"
@@ -65,7 +65,7 @@ class IPAddress(Object):
     spec: IPAddressSpec = IPAddressSpec()
 
 
-class IPAddressList(Object):
+class IPAddressList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IPAddressList"
@@ -75,25 +75,25 @@ class IPAddressList(Object):
     items: Sequence[IPAddress] = ()
 
 
-class IPBlock(Object):
+class IPBlock(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"except": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("cidr",)
     cidr: str | None = None
     except_: Sequence[str] = ()
 
 
-class IngressRule(Object):
+class IngressRule(Object, frozen=True, kw_only=True):
     host: str | None = None
     http: HTTPIngressRuleValue | None = None
 
 
-class IngressTLS(Object):
+class IngressTLS(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"hosts": Merge(list_type="atomic")}
     hosts: Sequence[str] = ()
     secret_name: str | None = None
 
 
-class IngressSpec(Object):
+class IngressSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"rules": Merge(list_type="atomic"), "tls": Merge(list_type="atomic")}
     default_backend: IngressBackend | None = None
     ingress_class_name: str | None = None
@@ -101,30 +101,30 @@ class IngressSpec(Object):
     tls: Sequence[IngressTLS] = ()
 
 
-class IngressPortStatus(Object):
+class IngressPortStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("port", "protocol")
     error: str | None = None
     port: Int32 | None = None
     protocol: str | None = None
 
 
-class IngressLoadBalancerIngress(Object):
+class IngressLoadBalancerIngress(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"ports": Merge(list_type="atomic")}
     hostname: str | None = None
     ip: str | None = None
     ports: Sequence[IngressPortStatus] = ()
 
 
-class IngressLoadBalancerStatus(Object):
+class IngressLoadBalancerStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"ingress": Merge(list_type="atomic")}
     ingress: Sequence[IngressLoadBalancerIngress] = ()
 
 
-class IngressStatus(Object):
+class IngressStatus(Object, frozen=True, kw_only=True):
     load_balancer: IngressLoadBalancerStatus | None = None
 
 
-class Ingress(Object):
+class Ingress(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "Ingress"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -134,7 +134,7 @@ class Ingress(Object):
     status: IngressStatus = IngressStatus()
 
 
-class IngressClassParametersReference(Object):
+class IngressClassParametersReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     api_group: str | None = None
     kind: str | None = None
@@ -143,12 +143,12 @@ class IngressClassParametersReference(Object):
     scope: str | None = None
 
 
-class IngressClassSpec(Object):
+class IngressClassSpec(Object, frozen=True, kw_only=True):
     controller: str | None = None
     parameters: IngressClassParametersReference | None = None
 
 
-class IngressClass(Object):
+class IngressClass(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IngressClass"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -157,7 +157,7 @@ class IngressClass(Object):
     spec: IngressClassSpec = IngressClassSpec()
 
 
-class IngressClassList(Object):
+class IngressClassList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IngressClassList"
@@ -167,7 +167,7 @@ class IngressClassList(Object):
     items: Sequence[IngressClass] = ()
 
 
-class IngressList(Object):
+class IngressList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "IngressList"
@@ -177,13 +177,13 @@ class IngressList(Object):
     items: Sequence[Ingress] = ()
 
 
-class NetworkPolicyPort(Object):
+class NetworkPolicyPort(Object, frozen=True, kw_only=True):
     end_port: Int32 | None = None
     port: IntOrString | None = None
     protocol: str | None = None
 
 
-class NetworkPolicyPeer(Object):
+class NetworkPolicyPeer(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "namespaceSelector": Merge(map_type="atomic"),
         "podSelector": Merge(map_type="atomic"),
@@ -193,19 +193,19 @@ class NetworkPolicyPeer(Object):
     pod_selector: LabelSelector | None = None
 
 
-class NetworkPolicyEgressRule(Object):
+class NetworkPolicyEgressRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"ports": Merge(list_type="atomic"), "to": Merge(list_type="atomic")}
     ports: Sequence[NetworkPolicyPort] = ()
     to: Sequence[NetworkPolicyPeer] = ()
 
 
-class NetworkPolicyIngressRule(Object):
+class NetworkPolicyIngressRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"from": Merge(list_type="atomic"), "ports": Merge(list_type="atomic")}
     from_: Sequence[NetworkPolicyPeer] = ()
     ports: Sequence[NetworkPolicyPort] = ()
 
 
-class NetworkPolicySpec(Object):
+class NetworkPolicySpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "egress": Merge(list_type="atomic"),
         "ingress": Merge(list_type="atomic"),
@@ -218,7 +218,7 @@ class NetworkPolicySpec(Object):
     policy_types: Sequence[str] = ()
 
 
-class NetworkPolicy(Object):
+class NetworkPolicy(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "NetworkPolicy"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -227,7 +227,7 @@ class NetworkPolicy(Object):
     spec: NetworkPolicySpec = NetworkPolicySpec()
 
 
-class NetworkPolicyList(Object):
+class NetworkPolicyList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "NetworkPolicyList"
@@ -237,19 +237,19 @@ class NetworkPolicyList(Object):
     items: Sequence[NetworkPolicy] = ()
 
 
-class ServiceCIDRSpec(Object):
+class ServiceCIDRSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"cidrs": Merge(list_type="atomic")}
     cidrs: Sequence[str] = ()
 
 
-class ServiceCIDRStatus(Object):
+class ServiceCIDRStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
     conditions: Sequence[Condition] = ()
 
 
-class ServiceCIDR(Object):
+class ServiceCIDR(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "ServiceCIDR"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -259,7 +259,7 @@ class ServiceCIDR(Object):
     status: ServiceCIDRStatus = ServiceCIDRStatus()
 
 
-class ServiceCIDRList(Object):
+class ServiceCIDRList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     KIND: ClassVar[str] = "ServiceCIDRList"

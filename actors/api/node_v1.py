@@ -11,11 +11,11 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Merge, Object, Quantity
 
 
-class Overhead(Object):
+class Overhead(Object, frozen=True, kw_only=True):
     pod_fixed: Mapping[str, Quantity] = EMPTY
 
 
-class Scheduling(Object):
+class Scheduling(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "nodeSelector": Merge(map_type="atomic"),
         "tolerations": Merge(list_type="atomic"),
@@ -24,7 +24,7 @@ class Scheduling(Object):
     tolerations: Sequence[Toleration] = ()
 
 
-class RuntimeClass(Object):
+class RuntimeClass(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("handler",)
     API_VERSION: ClassVar[str] = "node.k8s.io/v1"
     KIND: ClassVar[str] = "RuntimeClass"
@@ -36,7 +36,7 @@ class RuntimeClass(Object):
     scheduling: Scheduling | None = None
 
 
-class RuntimeClassList(Object):
+class RuntimeClassList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "node.k8s.io/v1"
     KIND: ClassVar[str] = "RuntimeClassList"

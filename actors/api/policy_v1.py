@@ -10,7 +10,7 @@ from kubeloop.actors.api.meta_v1 import Condition, DeleteOptions, LabelSelector,
 from kubeloop.actors.api.scalars import Int32, Int64, IntOrString, Merge, Object, Time
 
 
-class Eviction(Object):
+class Eviction(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "policy/v1"
     KIND: ClassVar[str] = "Eviction"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -19,7 +19,7 @@ class Eviction(Object):
     delete_options: DeleteOptions | None = None
 
 
-class PodDisruptionBudgetSpec(Object):
+class PodDisruptionBudgetSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"selector": Merge(patch_strategy=("replace",), map_type="atomic")}
     max_unavailable: IntOrString | None = None
     min_available: IntOrString | None = None
@@ -27,7 +27,7 @@ class PodDisruptionBudgetSpec(Object):
     unhealthy_pod_eviction_policy: str | None = None
 
 
-class PodDisruptionBudgetStatus(Object):
+class PodDisruptionBudgetStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "conditions": Merge(patch_strategy=("merge",), patch_merge_key="type", list_type="map", list_map_keys=("type",))
     }
@@ -40,7 +40,7 @@ class PodDisruptionBudgetStatus(Object):
     observed_generation: Int64 | None = None
 
 
-class PodDisruptionBudget(Object):
+class PodDisruptionBudget(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "policy/v1"
     KIND: ClassVar[str] = "PodDisruptionBudget"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -50,7 +50,7 @@ class PodDisruptionBudget(Object):
     status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
 
 
-class PodDisruptionBudgetList(Object):
+class PodDisruptionBudgetList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "policy/v1"
     KIND: ClassVar[str] = "PodDisruptionBudgetList"

@@ -9,12 +9,12 @@ from kubeloop.actors.api.meta_v1 import LabelSelector, ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Merge, Object
 
 
-class AggregationRule(Object):
+class AggregationRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"clusterRoleSelectors": Merge(list_type="atomic")}
     cluster_role_selectors: Sequence[LabelSelector] = ()
 
 
-class PolicyRule(Object):
+class PolicyRule(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "apiGroups": Merge(list_type="atomic"),
         "nonResourceURLs": Merge(list_type="atomic"),
@@ -30,7 +30,7 @@ class PolicyRule(Object):
     verbs: Sequence[str] = ()
 
 
-class ClusterRole(Object):
+class ClusterRole(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"rules": Merge(list_type="atomic")}
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "ClusterRole"
@@ -41,7 +41,7 @@ class ClusterRole(Object):
     rules: Sequence[PolicyRule] = ()
 
 
-class RoleRef(Object):
+class RoleRef(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     __atomic__: ClassVar[bool] = True
     api_group: str | None = None
@@ -49,7 +49,7 @@ class RoleRef(Object):
     name: str | None = None
 
 
-class Subject(Object):
+class Subject(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("kind", "name")
     __atomic__: ClassVar[bool] = True
     api_group: str | None = None
@@ -58,7 +58,7 @@ class Subject(Object):
     namespace: str | None = None
 
 
-class ClusterRoleBinding(Object):
+class ClusterRoleBinding(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "roleRef": Merge(map_type="atomic"),
         "subjects": Merge(list_type="atomic"),
@@ -73,7 +73,7 @@ class ClusterRoleBinding(Object):
     subjects: Sequence[Subject] = ()
 
 
-class ClusterRoleBindingList(Object):
+class ClusterRoleBindingList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "ClusterRoleBindingList"
@@ -83,7 +83,7 @@ class ClusterRoleBindingList(Object):
     items: Sequence[ClusterRoleBinding] = ()
 
 
-class ClusterRoleList(Object):
+class ClusterRoleList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "ClusterRoleList"
@@ -93,7 +93,7 @@ class ClusterRoleList(Object):
     items: Sequence[ClusterRole] = ()
 
 
-class Role(Object):
+class Role(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"rules": Merge(list_type="atomic")}
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "Role"
@@ -103,7 +103,7 @@ class Role(Object):
     rules: Sequence[PolicyRule] = ()
 
 
-class RoleBinding(Object):
+class RoleBinding(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "roleRef": Merge(map_type="atomic"),
         "subjects": Merge(list_type="atomic"),
@@ -118,7 +118,7 @@ class RoleBinding(Object):
     subjects: Sequence[Subject] = ()
 
 
-class RoleBindingList(Object):
+class RoleBindingList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "RoleBindingList"
@@ -128,7 +128,7 @@ class RoleBindingList(Object):
     items: Sequence[RoleBinding] = ()
 
 
-class RoleList(Object):
+class RoleList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     KIND: ClassVar[str] = "RoleList"

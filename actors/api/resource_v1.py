@@ -11,14 +11,14 @@ from kubeloop.actors.api.meta_v1 import Condition, ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int64, Merge, Object, Quantity, RawObject, Time
 
 
-class NetworkDeviceData(Object):
+class NetworkDeviceData(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"ips": Merge(list_type="atomic")}
     hardware_address: str | None = None
     interface_name: str | None = None
     ips: Sequence[str] = ()
 
 
-class AllocatedDeviceStatus(Object):
+class AllocatedDeviceStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"conditions": Merge(list_type="map", list_map_keys=("type",))}
     __required__: ClassVar[tuple[str, ...]] = ("driver", "pool", "device")
     conditions: Sequence[Condition] = ()
@@ -30,13 +30,13 @@ class AllocatedDeviceStatus(Object):
     share_id: str | None = struct_field(default=None, name="shareID")
 
 
-class OpaqueDeviceConfiguration(Object):
+class OpaqueDeviceConfiguration(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("driver", "parameters")
     driver: str | None = None
     parameters: RawObject | None = None
 
 
-class DeviceAllocationConfiguration(Object):
+class DeviceAllocationConfiguration(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"requests": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("source",)
     opaque: OpaqueDeviceConfiguration | None = None
@@ -44,7 +44,7 @@ class DeviceAllocationConfiguration(Object):
     source: str | None = None
 
 
-class DeviceToleration(Object):
+class DeviceToleration(Object, frozen=True, kw_only=True):
     effect: str | None = None
     key: str | None = None
     operator: str | None = None
@@ -52,7 +52,7 @@ class DeviceToleration(Object):
     value: str | None = None
 
 
-class DeviceRequestAllocationResult(Object):
+class DeviceRequestAllocationResult(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "bindingConditions": Merge(list_type="atomic"),
         "bindingFailureConditions": Merge(list_type="atomic"),
@@ -71,7 +71,7 @@ class DeviceRequestAllocationResult(Object):
     tolerations: Sequence[DeviceToleration] = ()
 
 
-class DeviceAllocationResult(Object):
+class DeviceAllocationResult(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "config": Merge(list_type="atomic"),
         "results": Merge(list_type="atomic"),
@@ -80,57 +80,57 @@ class DeviceAllocationResult(Object):
     results: Sequence[DeviceRequestAllocationResult] = ()
 
 
-class AllocationResult(Object):
+class AllocationResult(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"nodeSelector": Merge(map_type="atomic")}
     allocation_timestamp: Time | None = None
     devices: DeviceAllocationResult | None = None
     node_selector: NodeSelector | None = None
 
 
-class CELDeviceSelector(Object):
+class CELDeviceSelector(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("expression",)
     expression: str | None = None
 
 
-class CapacityRequestPolicyRange(Object):
+class CapacityRequestPolicyRange(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("min",)
     max: Quantity | None = None
     min: Quantity | None = None
     step: Quantity | None = None
 
 
-class CapacityRequestPolicy(Object):
+class CapacityRequestPolicy(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"validValues": Merge(list_type="atomic")}
     default: Quantity | None = None
     valid_range: CapacityRequestPolicyRange | None = None
     valid_values: Sequence[Quantity] = ()
 
 
-class CapacityRequirements(Object):
+class CapacityRequirements(Object, frozen=True, kw_only=True):
     requests: Mapping[str, Quantity] = EMPTY
 
 
-class Counter(Object):
+class Counter(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("value",)
     value: Quantity | None = None
 
 
-class CounterSet(Object):
+class CounterSet(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "counters")
     counters: Mapping[str, Counter] = EMPTY
     name: str | None = None
 
 
-class DeviceAttribute(Object):
+class DeviceAttribute(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "bools": Merge(list_type="atomic"),
         "ints": Merge(list_type="atomic"),
         "strings": Merge(list_type="atomic"),
         "versions": Merge(list_type="atomic"),
     }
-    bool: bool | None = None
+    bool_: bool | None = None
     bools: Sequence[bool] = ()
-    int: Int64 | None = None
+    int_: Int64 | None = None
     ints: Sequence[Int64] = ()
     string: str | None = None
     strings: Sequence[str] = ()
@@ -138,24 +138,24 @@ class DeviceAttribute(Object):
     versions: Sequence[str] = ()
 
 
-class DeviceCapacity(Object):
+class DeviceCapacity(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("value",)
     request_policy: CapacityRequestPolicy | None = None
     value: Quantity | None = None
 
 
-class DeviceCounterConsumption(Object):
+class DeviceCounterConsumption(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("counterSet", "counters")
     counter_set: str | None = None
     counters: Mapping[str, Counter] = EMPTY
 
 
-class NodeAllocatableResourceMapping(Object):
+class NodeAllocatableResourceMapping(Object, frozen=True, kw_only=True):
     allocation_multiplier: Quantity | None = None
     capacity_key: str | None = None
 
 
-class DeviceTaint(Object):
+class DeviceTaint(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("key", "effect")
     effect: str | None = None
     key: str | None = None
@@ -163,7 +163,7 @@ class DeviceTaint(Object):
     value: str | None = None
 
 
-class Device(Object):
+class Device(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "bindingConditions": Merge(list_type="atomic"),
         "bindingFailureConditions": Merge(list_type="atomic"),
@@ -187,24 +187,24 @@ class Device(Object):
     taints: Sequence[DeviceTaint] = ()
 
 
-class DeviceClaimConfiguration(Object):
+class DeviceClaimConfiguration(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"requests": Merge(list_type="atomic")}
     opaque: OpaqueDeviceConfiguration | None = None
     requests: Sequence[str] = ()
 
 
-class DeviceConstraint(Object):
+class DeviceConstraint(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"requests": Merge(list_type="atomic")}
     distinct_attribute: str | None = None
     match_attribute: str | None = None
     requests: Sequence[str] = ()
 
 
-class DeviceSelector(Object):
+class DeviceSelector(Object, frozen=True, kw_only=True):
     cel: CELDeviceSelector | None = None
 
 
-class ExactDeviceRequest(Object):
+class ExactDeviceRequest(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "selectors": Merge(list_type="atomic"),
         "tolerations": Merge(list_type="atomic"),
@@ -219,7 +219,7 @@ class ExactDeviceRequest(Object):
     tolerations: Sequence[DeviceToleration] = ()
 
 
-class DeviceSubRequest(Object):
+class DeviceSubRequest(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "selectors": Merge(list_type="atomic"),
         "tolerations": Merge(list_type="atomic"),
@@ -234,7 +234,7 @@ class DeviceSubRequest(Object):
     tolerations: Sequence[DeviceToleration] = ()
 
 
-class DeviceRequest(Object):
+class DeviceRequest(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"firstAvailable": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("name",)
     exactly: ExactDeviceRequest | None = None
@@ -242,7 +242,7 @@ class DeviceRequest(Object):
     name: str | None = None
 
 
-class DeviceClaim(Object):
+class DeviceClaim(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "config": Merge(list_type="atomic"),
         "constraints": Merge(list_type="atomic"),
@@ -253,11 +253,11 @@ class DeviceClaim(Object):
     requests: Sequence[DeviceRequest] = ()
 
 
-class DeviceClassConfiguration(Object):
+class DeviceClassConfiguration(Object, frozen=True, kw_only=True):
     opaque: OpaqueDeviceConfiguration | None = None
 
 
-class DeviceClassSpec(Object):
+class DeviceClassSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "config": Merge(list_type="atomic"),
         "selectors": Merge(list_type="atomic"),
@@ -267,7 +267,7 @@ class DeviceClassSpec(Object):
     selectors: Sequence[DeviceSelector] = ()
 
 
-class DeviceClass(Object):
+class DeviceClass(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "DeviceClass"
@@ -277,7 +277,7 @@ class DeviceClass(Object):
     spec: DeviceClassSpec = DeviceClassSpec()
 
 
-class DeviceClassList(Object):
+class DeviceClassList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "DeviceClassList"
@@ -287,11 +287,11 @@ class DeviceClassList(Object):
     items: Sequence[DeviceClass] = ()
 
 
-class ResourceClaimSpec(Object):
+class ResourceClaimSpec(Object, frozen=True, kw_only=True):
     devices: DeviceClaim | None = None
 
 
-class ResourceClaimConsumerReference(Object):
+class ResourceClaimConsumerReference(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("resource", "name", "uid")
     api_group: str | None = None
     name: str | None = None
@@ -299,7 +299,7 @@ class ResourceClaimConsumerReference(Object):
     uid: str | None = None
 
 
-class ResourceClaimStatus(Object):
+class ResourceClaimStatus(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "devices": Merge(list_type="map", list_map_keys=("driver", "device", "pool", "shareID")),
         "reservedFor": Merge(patch_strategy=("merge",), patch_merge_key="uid", list_type="map", list_map_keys=("uid",)),
@@ -309,7 +309,7 @@ class ResourceClaimStatus(Object):
     reserved_for: Sequence[ResourceClaimConsumerReference] = ()
 
 
-class ResourceClaim(Object):
+class ResourceClaim(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "ResourceClaim"
@@ -320,7 +320,7 @@ class ResourceClaim(Object):
     status: ResourceClaimStatus = ResourceClaimStatus()
 
 
-class ResourceClaimList(Object):
+class ResourceClaimList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "ResourceClaimList"
@@ -330,13 +330,13 @@ class ResourceClaimList(Object):
     items: Sequence[ResourceClaim] = ()
 
 
-class ResourceClaimTemplateSpec(Object):
+class ResourceClaimTemplateSpec(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     metadata: ObjectMeta = ObjectMeta()
     spec: ResourceClaimSpec = ResourceClaimSpec()
 
 
-class ResourceClaimTemplate(Object):
+class ResourceClaimTemplate(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "ResourceClaimTemplate"
@@ -346,7 +346,7 @@ class ResourceClaimTemplate(Object):
     spec: ResourceClaimTemplateSpec = ResourceClaimTemplateSpec()
 
 
-class ResourceClaimTemplateList(Object):
+class ResourceClaimTemplateList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "ResourceClaimTemplateList"
@@ -356,14 +356,14 @@ class ResourceClaimTemplateList(Object):
     items: Sequence[ResourceClaimTemplate] = ()
 
 
-class ResourcePool(Object):
+class ResourcePool(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("name", "generation", "resourceSliceCount")
     generation: Int64 | None = None
     name: str | None = None
     resource_slice_count: Int64 | None = None
 
 
-class ResourceSliceSpec(Object):
+class ResourceSliceSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "devices": Merge(list_type="atomic"),
         "nodeSelector": Merge(map_type="atomic"),
@@ -380,7 +380,7 @@ class ResourceSliceSpec(Object):
     shared_counters: Sequence[CounterSet] = ()
 
 
-class ResourceSlice(Object):
+class ResourceSlice(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "ResourceSlice"
@@ -390,7 +390,7 @@ class ResourceSlice(Object):
     spec: ResourceSliceSpec = ResourceSliceSpec()
 
 
-class ResourceSliceList(Object):
+class ResourceSliceList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "resource.k8s.io/v1"
     KIND: ClassVar[str] = "ResourceSliceList"

@@ -9,7 +9,7 @@ from kubeloop.actors.api.meta_v1 import ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Object
 
 
-class PriorityClass(Object):
+class PriorityClass(Object, frozen=True, kw_only=True):
     API_VERSION: ClassVar[str] = "scheduling.k8s.io/v1"
     KIND: ClassVar[str] = "PriorityClass"
     api_version: str = struct_field(default_factory=API_VERSION.__str__)
@@ -21,7 +21,7 @@ class PriorityClass(Object):
     value: Int32 | None = None
 
 
-class PriorityClassList(Object):
+class PriorityClassList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "scheduling.k8s.io/v1"
     KIND: ClassVar[str] = "PriorityClassList"

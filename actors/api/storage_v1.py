@@ -11,13 +11,13 @@ from kubeloop.actors.api.meta_v1 import LabelSelector, ListMeta, ObjectMeta
 from kubeloop.actors.api.scalars import Int32, Int64, Merge, Object, Quantity, Time
 
 
-class TokenRequest(Object):
+class TokenRequest(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("audience",)
     audience: str | None = None
     expiration_seconds: Int64 | None = None
 
 
-class CSIDriverSpec(Object):
+class CSIDriverSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "tokenRequests": Merge(list_type="atomic"),
         "volumeLifecycleModes": Merge(list_type="set"),
@@ -35,7 +35,7 @@ class CSIDriverSpec(Object):
     volume_lifecycle_modes: Sequence[str] = ()
 
 
-class CSIDriver(Object):
+class CSIDriver(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSIDriver"
@@ -45,7 +45,7 @@ class CSIDriver(Object):
     spec: CSIDriverSpec = CSIDriverSpec()
 
 
-class CSIDriverList(Object):
+class CSIDriverList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSIDriverList"
@@ -55,11 +55,11 @@ class CSIDriverList(Object):
     items: Sequence[CSIDriver] = ()
 
 
-class VolumeNodeResources(Object):
+class VolumeNodeResources(Object, frozen=True, kw_only=True):
     count: Int32 | None = None
 
 
-class CSINodeDriver(Object):
+class CSINodeDriver(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"topologyKeys": Merge(list_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("name", "nodeID")
     allocatable: VolumeNodeResources | None = None
@@ -68,7 +68,7 @@ class CSINodeDriver(Object):
     topology_keys: Sequence[str] = ()
 
 
-class CSINodeSpec(Object):
+class CSINodeSpec(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "drivers": Merge(patch_strategy=("merge",), patch_merge_key="name", list_type="map", list_map_keys=("name",))
     }
@@ -76,7 +76,7 @@ class CSINodeSpec(Object):
     drivers: Sequence[CSINodeDriver] = ()
 
 
-class CSINode(Object):
+class CSINode(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSINode"
@@ -86,7 +86,7 @@ class CSINode(Object):
     spec: CSINodeSpec = CSINodeSpec()
 
 
-class CSINodeList(Object):
+class CSINodeList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSINodeList"
@@ -96,7 +96,7 @@ class CSINodeList(Object):
     items: Sequence[CSINode] = ()
 
 
-class CSIStorageCapacity(Object):
+class CSIStorageCapacity(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {"nodeTopology": Merge(map_type="atomic")}
     __required__: ClassVar[tuple[str, ...]] = ("storageClassName",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
@@ -110,7 +110,7 @@ class CSIStorageCapacity(Object):
     storage_class_name: str | None = None
 
 
-class CSIStorageCapacityList(Object):
+class CSIStorageCapacityList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "CSIStorageCapacityList"
@@ -120,7 +120,7 @@ class CSIStorageCapacityList(Object):
     items: Sequence[CSIStorageCapacity] = ()
 
 
-class StorageClass(Object):
+class StorageClass(Object, frozen=True, kw_only=True):
     __merge__: ClassVar[Mapping[str, Merge]] = {
         "allowedTopologies": Merge(list_type="atomic"),
         "mountOptions": Merge(list_type="atomic"),
@@ -140,7 +140,7 @@ class StorageClass(Object):
     volume_binding_mode: str | None = None
 
 
-class StorageClassList(Object):
+class StorageClassList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "StorageClassList"
@@ -150,25 +150,25 @@ class StorageClassList(Object):
     items: Sequence[StorageClass] = ()
 
 
-class VolumeAttachmentSource(Object):
+class VolumeAttachmentSource(Object, frozen=True, kw_only=True):
     inline_volume_spec: PersistentVolumeSpec | None = None
     persistent_volume_name: str | None = None
 
 
-class VolumeAttachmentSpec(Object):
+class VolumeAttachmentSpec(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("attacher", "source", "nodeName")
     attacher: str | None = None
     node_name: str | None = None
     source: VolumeAttachmentSource | None = None
 
 
-class VolumeError(Object):
+class VolumeError(Object, frozen=True, kw_only=True):
     error_code: Int32 | None = None
     message: str | None = None
     time: Time | None = None
 
 
-class VolumeAttachmentStatus(Object):
+class VolumeAttachmentStatus(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("attached",)
     attach_error: VolumeError | None = None
     attached: bool | None = None
@@ -176,7 +176,7 @@ class VolumeAttachmentStatus(Object):
     detach_error: VolumeError | None = None
 
 
-class VolumeAttachment(Object):
+class VolumeAttachment(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("spec",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "VolumeAttachment"
@@ -187,7 +187,7 @@ class VolumeAttachment(Object):
     status: VolumeAttachmentStatus = VolumeAttachmentStatus()
 
 
-class VolumeAttachmentList(Object):
+class VolumeAttachmentList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "VolumeAttachmentList"
@@ -197,7 +197,7 @@ class VolumeAttachmentList(Object):
     items: Sequence[VolumeAttachment] = ()
 
 
-class VolumeAttributesClass(Object):
+class VolumeAttributesClass(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("driverName",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "VolumeAttributesClass"
@@ -208,7 +208,7 @@ class VolumeAttributesClass(Object):
     parameters: Mapping[str, str] = EMPTY
 
 
-class VolumeAttributesClassList(Object):
+class VolumeAttributesClassList(Object, frozen=True, kw_only=True):
     __required__: ClassVar[tuple[str, ...]] = ("items",)
     API_VERSION: ClassVar[str] = "storage.k8s.io/v1"
     KIND: ClassVar[str] = "VolumeAttributesClassList"
