@@ -25,7 +25,7 @@ REVISIONS = "controllerrevisions.apps"
 
 def revision_name(owner: Any) -> str:
     """The name of the revision of the owner's present template."""
-    collisions = owner.status.collision_count if owner.status is not None else None
+    collisions = owner.status.collision_count
     return f"{meta.name(owner)}-{template_hash(owner.spec.template, collisions)}"
 
 
@@ -40,7 +40,7 @@ async def ensure_revision(client: Client, informer: Informer[Any], owner: Any, r
     highest = max((each.revision or 0 for each in known), default=0)
     existing = next((each for each in known if meta.name(each) == name), None)
     if existing is None:
-        template = msgspec.to_builtins(owner.spec.template) if owner.spec.template is not None else {}
+        template = msgspec.to_builtins(owner.spec.template)
         made = ControllerRevision(
             metadata=ObjectMeta(
                 name=name,

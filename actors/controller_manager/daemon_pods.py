@@ -81,14 +81,13 @@ def pinned(spec: PodSpec, node_name: str) -> PodSpec:
 
 def belongs(spec: PodSpec, node: Node) -> tuple[bool, bool]:
     """(should a pod run there, may one that is there stay); `spec` already has the daemon tolerations."""
-    assert node.metadata is not None
     if spec.node_name and spec.node_name != node.metadata.name:
         return False, False
     labels = node.metadata.labels
     if any(labels.get(key) != value for key, value in spec.node_selector.items()) or not _affinity_fits(spec, node):
         return False, False
     run = stay = True
-    for taint in node.spec.taints if node.spec is not None else ():
+    for taint in node.spec.taints:
         if any(node_health.tolerates(toleration, taint) for toleration in spec.tolerations):
             continue
         if taint.effect == "NoExecute":
@@ -103,7 +102,6 @@ def _affinity_fits(spec: PodSpec, node: Node) -> bool:
     required = affinity.required_during_scheduling_ignored_during_execution if affinity is not None else None
     if required is None:
         return True
-    assert node.metadata is not None
     labels, fields = node.metadata.labels, {"metadata.name": node.metadata.name or ""}
     return any(
         (term.match_expressions or term.match_fields)
@@ -142,7 +140,7 @@ def plan_daemon_pods(
     delete: list[Pod] = []
     names: dict[str, None] = {}
     for node in nodes:
-        assert node.metadata is not None and node.metadata.name is not None
+        assert node.metadata.name is not None
         name = node.metadata.name
         names[name] = None
         run, stay = belongs(spec, node)
@@ -199,18 +197,17 @@ def _up(pod: Pod, needs: DaemonNeeds, now: float) -> bool:
 
 
 def _revision(pod: Pod) -> str:
-    return pod.metadata.labels.get(HASH_LABEL, "") if pod.metadata is not None else ""
+    return pod.metadata.labels.get(HASH_LABEL, "")
 
 
 def _age(pod: Pod) -> tuple[bool, str, str]:
-    assert pod.metadata is not None
     return not pod_facts.node_name(pod), pod.metadata.creation_timestamp or "", pod.metadata.name or ""
 
 
 def target_node(pod: Pod) -> str:
     """The node a daemon pod is bound to or pinned to."""
     name = pod_facts.node_name(pod)
-    affinity = pod.spec.affinity if pod.spec is not None else None
+    affinity = pod.spec.affinity
     node_affinity = affinity.node_affinity if affinity is not None else None
     required = node_affinity.required_during_scheduling_ignored_during_execution if node_affinity is not None else None
     if name or required is None:

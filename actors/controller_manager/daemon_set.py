@@ -43,9 +43,7 @@ class DaemonSetController(Controller):
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if old is not None and new is not None:
-            same_labels = (
-                old.metadata is not None and new.metadata is not None and old.metadata.labels == new.metadata.labels
-            )
+            same_labels = old.metadata.labels == new.metadata.labels
             if same_labels and (old.spec is new.spec or old.spec == new.spec):
                 return
         for owner in self.informer.list():
@@ -66,14 +64,14 @@ class DaemonSetController(Controller):
 
     async def reconcile(self, key: str) -> Result | None:
         owner: DaemonSet | None = self.informer.get(key)
-        if owner is None or owner.spec is None or meta.deletion_timestamp(owner) is not None:
+        if owner is None or meta.deletion_timestamp(owner) is not None:
             self.expectations.forget(key)
             return None
         now = self.clock.now()
         name = await controller_revision.ensure_revision(self.client, self.revisions, owner, self.RESOURCE)
         revision = controller_revision.hash_of(name, owner)
         template = owner.spec.template
-        spec = daemon_pods.with_tolerations(template.spec if template is not None and template.spec else PodSpec())
+        spec = daemon_pods.with_tolerations(template.spec)
         nodes = sorted(self.nodes.list(), key=lambda node: meta.name(node) or "")
         wanted = [node for node in nodes if daemon_pods.belongs(spec, node)[0]]
         error = None
@@ -99,7 +97,6 @@ class DaemonSetController(Controller):
         return found
 
     def _needs(self, owner: DaemonSet, revision: str, nodes: int) -> daemon_pods.DaemonNeeds:
-        assert owner.spec is not None
         strategy = owner.spec.update_strategy
         rolling = strategy.rolling_update if strategy is not None else None
         surge = resolve(rolling.max_surge if rolling is not None else 0, nodes, round_up=True)
@@ -116,11 +113,9 @@ class DaemonSetController(Controller):
     async def _carry_out(
         self, key: str, owner: DaemonSet, spec: PodSpec, revision: str, plan: daemon_pods.DaemonPlan, now: float
     ) -> StatusError | None:
-        assert owner.spec is not None
         base = pod_control.pod_from_template(
             owner.spec.template, owner, ownership.controller_reference(owner, self.RESOURCE)
         )
-        assert base.metadata is not None
         labels = {**base.metadata.labels, daemon_pods.HASH_LABEL: revision, "pod-template-generation": "1"}
         metadata = msgspec.structs.replace(base.metadata, labels=labels)
 
@@ -140,7 +135,6 @@ class DaemonSetController(Controller):
         return error or await pod_control.in_batches(plan.delete, delete, initial=max(1, len(plan.delete)))
 
     async def _write_status(self, owner: DaemonSet, wanted: list[Node], revision: str, now: float) -> None:
-        assert owner.spec is not None
         minimum = owner.spec.min_ready_seconds or 0
         names = {meta.name(node) or "": None for node in wanted}
         scheduled = ready = available = updated = misplaced = 0
@@ -155,13 +149,13 @@ class DaemonSetController(Controller):
             ready += any(pod_facts.is_ready(pod) for pod in active)
             available += any(pod_facts.is_available(pod, minimum, now) for pod in active)
             updated += any(meta.labels(pod).get(daemon_pods.HASH_LABEL) == revision for pod in active)
-        old = owner.status or DaemonSetStatus()
+        old = owner.status
         status = DaemonSetStatus(
             current_number_scheduled=scheduled,
             number_misscheduled=misplaced,
             desired_number_scheduled=len(wanted),
             number_ready=ready,
-            observed_generation=owner.metadata.generation if owner.metadata is not None else None,
+            observed_generation=owner.metadata.generation,
             updated_number_scheduled=updated or None,
             number_available=available or None,
             number_unavailable=(len(wanted) - available) or None,

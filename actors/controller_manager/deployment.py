@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import meta, selectors
-from kubeloop.actors.api.apps_v1 import Deployment, DeploymentStatus, ReplicaSet
+from kubeloop.actors.api.apps_v1 import Deployment, ReplicaSet
 from kubeloop.actors.api.core_v1 import Pod
 from kubeloop.actors.api.errors import StatusError, is_already_exists, is_not_found
 from kubeloop.actors.client.reconcile import Result
@@ -131,12 +131,11 @@ class DeploymentController(Controller):
     async def _settle_collision(self, deployment: Deployment, replica_set: ReplicaSet) -> bool:
         existing = await self.client.get("replicasets.apps", meta.name(replica_set), meta.namespace(deployment))
         owner = meta.controller_of(existing)
-        same = existing.spec is not None and replica_set.spec is not None
-        if same and owner is not None and owner.uid == meta.uid(deployment):
+        if owner is not None and owner.uid == meta.uid(deployment):
             wanted = revisions.template_fingerprint(replica_set.spec.template)  # type: ignore[union-attr]
             if revisions.template_fingerprint(existing.spec.template) == wanted:
                 return True  # made before; the cache only lags behind
-        status = deployment.status or DeploymentStatus()
+        status = deployment.status
         status = msgspec.structs.replace(status, collision_count=(status.collision_count or 0) + 1)
         await self.client.update_status(msgspec.structs.replace(deployment, status=status))
         return False

@@ -42,11 +42,11 @@ def plan_budget(budget: PodDisruptionBudget, pods: Sequence[Pod], expected: int,
     """`pods` match the selector; `expected` is how many there should be (the sum of their controllers' scales)."""
     spec = budget.spec
     desired = 0
-    if spec is not None and spec.max_unavailable is not None:
+    if spec.max_unavailable is not None:
         desired = max(0, expected - resolve(spec.max_unavailable, expected, round_up=True))
-    elif spec is not None and spec.min_available is not None:
+    elif spec.min_available is not None:
         desired = resolve(spec.min_available, expected, round_up=True)
-    known = budget.status.disrupted_pods if budget.status is not None else {}
+    known = budget.status.disrupted_pods
     disrupted: dict[str, str] = {}
     recheck: float | None = None
     healthy = 0
@@ -67,8 +67,8 @@ def plan_budget(budget: PodDisruptionBudget, pods: Sequence[Pod], expected: int,
 
 
 def budget_status(budget: PodDisruptionBudget, plan: Budget, now: float) -> PodDisruptionBudgetStatus:
-    old = budget.status or PodDisruptionBudgetStatus()
-    generation = budget.metadata.generation if budget.metadata is not None else None
+    old = budget.status
+    generation = budget.metadata.generation
     enough = plan.allowed > 0
     condition = Condition(
         type=DISRUPTION_ALLOWED,
@@ -117,7 +117,7 @@ class DisruptionController(Controller):
         budgets = self.informer.list(meta.namespace(pod))
         for budget in budgets:
             if any(self._matches(budget)(meta.labels(each)) for each in (old, new) if each is not None):
-                count = (budget.status.expected_pods if budget.status is not None else None) or 0
+                count = budget.status.expected_pods or 0
                 self.enqueue_gathered(meta.key(budget), count)
 
     def _on_scale(self, old: Any | None, new: Any | None) -> None:
@@ -125,11 +125,11 @@ class DisruptionController(Controller):
             return
         template = new.spec.template
         for budget in self.informer.list(meta.namespace(new)):
-            if template is not None and self._matches(budget)(meta.labels(template)):
+            if self._matches(budget)(meta.labels(template)):
                 self.enqueue(meta.key(budget))
 
     def _matches(self, budget: PodDisruptionBudget) -> ownership.Matches:
-        selector = budget.spec.selector if budget.spec is not None else None
+        selector = budget.spec.selector
         if selector is None:
             return lambda labels: False
         if not selector.match_expressions:
@@ -146,7 +146,7 @@ class DisruptionController(Controller):
         now = self.clock.now()
         plan = plan_budget(budget, pods, self._expected(budget, pods), now)
         status = budget_status(budget, plan, now)
-        old = budget.status or PodDisruptionBudgetStatus()
+        old = budget.status
         comparable = msgspec.structs.replace(
             old, conditions=tuple(old.conditions), disrupted_pods=dict(old.disrupted_pods)
         )
@@ -157,7 +157,7 @@ class DisruptionController(Controller):
     def _expected(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> int:
         """The sum of the scales behind the pods; only a plain minAvailable number counts the pods themselves."""
         spec = budget.spec
-        if spec is None or (spec.max_unavailable is None and isinstance(spec.min_available, int)):
+        if spec.max_unavailable is None and isinstance(spec.min_available, int):
             return len([pod for pod in pods if pod_facts.is_active(pod)])
         scales: dict[str, int] = {}
         for pod in pods:

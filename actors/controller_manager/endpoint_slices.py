@@ -42,7 +42,6 @@ class SlicePlan(msgspec.Struct, frozen=True):
 
 
 def spec_of(service: Service) -> ServiceSpec:
-    assert service.spec is not None, "the API server stores no Service without a spec"
     return service.spec
 
 
@@ -87,12 +86,11 @@ def endpoint_of(service: Service, pod: Pod, address_type: str, get_node: GetNode
     if address is None:
         return None
     metadata, spec = pod.metadata, spec_of(service)
-    assert metadata is not None and pod.spec is not None
     serving, terminating = pod_facts.is_ready(pod), pod_facts.is_terminating(pod)
     ready = bool(spec.publish_not_ready_addresses) or (serving and not terminating)
     node_name = pod_facts.node_name(pod)
     zone = _zone(get_node(node_name)) if node_name else None
-    subdomain_is_service = service.metadata is not None and pod.spec.subdomain == service.metadata.name
+    subdomain_is_service = pod.spec.subdomain == service.metadata.name
     return Endpoint(
         addresses=(address,),
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
@@ -105,7 +103,7 @@ def endpoint_of(service: Service, pod: Pod, address_type: str, get_node: GetNode
 
 
 def _zone(node: Node | None) -> str | None:
-    return node.metadata.labels.get(ZONE) if node is not None and node.metadata is not None else None
+    return node.metadata.labels.get(ZONE) if node is not None else None
 
 
 def _hints(distribution: str | None, ready: bool, node_name: str, zone: str | None) -> EndpointHints | None:
@@ -119,7 +117,7 @@ def _hints(distribution: str | None, ready: bool, node_name: str, zone: str | No
 
 def slice_labels(service: Service) -> dict[str, str]:
     metadata = service.metadata
-    assert metadata is not None and metadata.name is not None
+    assert metadata.name is not None
     own = {key: value for key, value in metadata.labels.items() if key not in (SERVICE_NAME, MANAGED_BY, HEADLESS)}
     if is_headless(service):
         own[HEADLESS] = ""
@@ -140,7 +138,7 @@ def plan_slices(
         for pod in pods:
             endpoint = endpoint_of(service, pod, family, get_node) if serves(pod) else None
             if endpoint is not None:
-                assert pod.metadata is not None and pod.metadata.uid is not None
+                assert pod.metadata.uid is not None
                 desired.setdefault(ports_on(service, pod), {})[pod.metadata.uid] = endpoint
         by_ports: dict[Ports, list[EndpointSlice]] = {}
         for each in existing:
@@ -199,7 +197,6 @@ def _plan_ports(
 
 
 def _differs(each: EndpointSlice, endpoints: Sequence[Endpoint], labels: Mapping[str, str]) -> bool:
-    assert each.metadata is not None
     if dict(each.metadata.labels) != labels or len(each.endpoints) != len(endpoints):
         return True
     return any(not _same(old, new) for old, new in zip(each.endpoints, endpoints, strict=True))
@@ -225,7 +222,6 @@ def _comparable(endpoint: Endpoint) -> tuple[object, ...]:
 
 
 def _with(each: EndpointSlice, endpoints: Sequence[Endpoint], labels: Mapping[str, str]) -> EndpointSlice:
-    assert each.metadata is not None
     metadata = msgspec.structs.replace(each.metadata, labels=labels)
     return msgspec.structs.replace(each, metadata=metadata, endpoints=tuple(endpoints))
 
@@ -234,7 +230,7 @@ def _new_slice(
     service: Service, family: str, ports: Ports, endpoints: Sequence[Endpoint], labels: Mapping[str, str]
 ) -> EndpointSlice:
     metadata = service.metadata
-    assert metadata is not None and metadata.name is not None
+    assert metadata.name is not None
     owner = OwnerReference(
         api_version="v1",
         kind="Service",

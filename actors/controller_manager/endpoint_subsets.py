@@ -32,17 +32,16 @@ SubsetKey = tuple[tuple[str, int, str, str | None], ...]
 def plan_endpoints(service: Service, pods: Sequence[Pod], existing: Endpoints | None) -> Endpoints | None:
     """The Endpoints to create (`existing` None) or to update; None when it is as it should be."""
     metadata = service.metadata
-    assert metadata is not None
     subsets, truncated = subsets_of(service, pods)
     labels = {**metadata.labels, MANAGED_BY: MANAGER}
     if endpoint_slices.is_headless(service):
         labels[endpoint_slices.HEADLESS] = ""
-    old_metadata = existing.metadata if existing is not None else None
-    annotations = dict(old_metadata.annotations) if old_metadata is not None else {}
+    old_metadata = existing.metadata if existing is not None else ObjectMeta()
+    annotations = dict(old_metadata.annotations)
     annotations.pop(OVER_CAPACITY, None)
     if truncated:
         annotations[OVER_CAPACITY] = "truncated"
-    if existing is None or old_metadata is None:
+    if existing is None:
         name = ObjectMeta(name=metadata.name, namespace=metadata.namespace, labels=labels, annotations=annotations)
         return Endpoints(metadata=name, subsets=subsets)
     same_metadata = dict(old_metadata.labels) == labels and dict(old_metadata.annotations) == annotations

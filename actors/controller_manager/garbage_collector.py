@@ -17,6 +17,7 @@ import msgspec
 
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
+from kubeloop.actors.api.meta_v1 import OwnerReference
 from kubeloop.actors.api.resources import ResourceType
 from kubeloop.actors.client.informer import Informer
 from kubeloop.actors.client.reconcile import Result
@@ -177,7 +178,7 @@ class GarbageCollector(Controller):
         if solid:
             if dangling or waiting:
                 gone = [reference.identity.uid for reference in (*dangling, *waiting)]
-                references = [each for each in meta.owner_references(obj) if _uid_of(each) not in gone]
+                references = [each for each in meta.owner_references(obj) if each.uid not in gone]
                 await self._patch(vertex, obj, {"ownerReferences": [_builtin(each) for each in references] or None})
             return None
         if waiting and vertex.dependents:
@@ -250,7 +251,7 @@ class GarbageCollector(Controller):
             obj = await self._latest(child)
             if obj is None:
                 continue
-            references = [_builtin(each) for each in meta.owner_references(obj) if _uid_of(each) != uid]
+            references = [_builtin(each) for each in meta.owner_references(obj) if each.uid != uid]
             if len(references) != len(meta.owner_references(obj)):
                 await self._patch(child, obj, {"ownerReferences": references or None})
         await self._drop_finalizer(vertex, ORPHAN)
@@ -322,9 +323,6 @@ def _alike(old: Any, new: Any) -> bool:
     )
 
 
-def _uid_of(reference: Any) -> str:
-    return (reference.get("uid") if isinstance(reference, dict) else reference.uid) or ""
-
-
-def _builtin(reference: Any) -> dict[str, Any]:
-    return dict(reference) if isinstance(reference, dict) else msgspec.to_builtins(reference)
+def _builtin(reference: OwnerReference) -> dict[str, Any]:
+    builtin: dict[str, Any] = msgspec.to_builtins(reference)
+    return builtin

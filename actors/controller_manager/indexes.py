@@ -24,7 +24,7 @@ def orphanage(obj: Any) -> Sequence[str]:
 
 
 def pod_node(pod: Any) -> Sequence[str]:
-    return (pod.spec.node_name,) if pod.spec is not None and pod.spec.node_name else ()
+    return (pod.spec.node_name,) if pod.spec.node_name else ()
 
 
 def label_pairs(obj: Any) -> Sequence[str]:
@@ -39,7 +39,7 @@ def selector_pair(namespace: str, selector: Mapping[str, str]) -> str:
 
 
 def service_selector(service: Any) -> Sequence[str]:
-    selector = service.spec.selector if service.spec is not None else None
+    selector = service.spec.selector
     return (selector_pair(meta.namespace(service) or "", selector),) if selector else ()
 
 

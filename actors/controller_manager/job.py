@@ -14,13 +14,15 @@ import msgspec
 
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
-from kubeloop.actors.api.core_v1 import EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec
+from kubeloop.actors.api.core_v1 import EnvVar, EnvVarSource, ObjectFieldSelector, Pod
 from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.client.reconcile import Result
 from kubeloop.actors.controller_manager import indexes, job_pods, ownership, pod_control, pod_facts
 from kubeloop.actors.controller_manager.controller import Controller
 from kubeloop.actors.controller_manager.expectations import Expectations
 from kubeloop.actors.controller_manager.job_pods import FINALIZER, INDEX, JobPlan, Tally, Verdict
+
+RELEASE = "release:"  # prefix of the key of a pod whose Job let it go
 
 
 class JobController(Controller):
@@ -39,7 +41,7 @@ class JobController(Controller):
         key = self.owner_key(pod)
         if not key:
             if new is not None and FINALIZER in meta.finalizers(new) and meta.controller_of(new) is None:
-                self.context.spawn(self._release, new, name=f"{self.NAME}/release")
+                self.enqueue(RELEASE + meta.key(new))
             return
         uid = meta.uid(pod) or ""
         if new is None or pod_facts.is_terminating(pod):
@@ -57,8 +59,13 @@ class JobController(Controller):
             self.enqueue_gathered(key, count)
 
     async def reconcile(self, key: str) -> Result | None:
+        if key.startswith(RELEASE):
+            pod = self.pods.get(key.removeprefix(RELEASE))
+            if pod is not None and meta.controller_of(pod) is None:
+                await self._release(pod)
+            return None
         job: Job | None = self.informer.get(key)
-        if job is None or job.spec is None:
+        if job is None:
             self.expectations.forget(key)
             return None
         pods = list(self.pods.by_index(indexes.BY_CONTROLLER, meta.uid(job) or ""))
@@ -84,7 +91,7 @@ class JobController(Controller):
 
     async def _count(self, job: Job, pods: Sequence[Pod], now: float) -> tuple[Job, Tally]:
         """Writes down the ends that are not yet; returns the Job as it is then, and the sums."""
-        status = job.status or JobStatus()
+        status = job.status
         uncounted = status.uncounted_terminated_pods or UncountedTerminatedPods()
         succeeded, failed = list(uncounted.succeeded), list(uncounted.failed)
         done = job_pods.parse_indexes(status.completed_indexes)
@@ -157,9 +164,8 @@ class JobController(Controller):
     async def _write_status(self, job: Job, plan: JobPlan, active: Sequence[Pod], tally: Tally) -> None:
         cached: Job | None = self.informer.get(meta.key(job))
         old = (cached.status if cached is not None else None) or JobStatus()
-        base = job.status or JobStatus()
+        base = job.status
         spec, text = job.spec, self.clock.now_rfc3339()
-        assert spec is not None
         suspended = bool(spec.suspend)
         conditions = tuple(base.conditions)
         before = pod_facts.condition_of(conditions, "Suspended")
@@ -204,7 +210,7 @@ class JobController(Controller):
 
 
 def _finished(job: Job) -> bool:
-    conditions = job.status.conditions if job.status is not None else ()
+    conditions = job.status.conditions
     return any(each.type in ("Complete", "Failed") and each.status == "True" for each in conditions)
 
 
@@ -222,9 +228,7 @@ def _with(
 
 def _pod(job: Job, index: int | None) -> Pod:
     """A pod of the Job's template, tracked by a finalizer; an indexed one knows its index."""
-    assert job.spec is not None
     made = pod_control.pod_from_template(job.spec.template, job, ownership.controller_reference(job, "jobs.batch"))
-    assert made.metadata is not None
     metadata = msgspec.structs.replace(made.metadata, finalizers=(*made.metadata.finalizers, FINALIZER))
     if index is None:
         return msgspec.structs.replace(made, metadata=metadata)
@@ -237,7 +241,7 @@ def _pod(job: Job, index: int | None) -> Pod:
     )
     source = EnvVarSource(field_ref=ObjectFieldSelector(field_path=f"metadata.labels['{INDEX}']"))
     variable = EnvVar(name="JOB_COMPLETION_INDEX", value_from=source)
-    spec = made.spec or PodSpec()
+    spec = made.spec
 
     def with_index(containers: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(msgspec.structs.replace(each, env=(*each.env, variable)) for each in containers)

@@ -53,7 +53,6 @@ def is_indexed(spec: JobSpec) -> bool:
 def plan_job(job: Job, active: Sequence[Pod], tally: Tally, now: float) -> JobPlan:
     """`active` pods have neither ended nor are being deleted."""
     spec = job.spec
-    assert spec is not None
     verdict = _verdict(job, spec, active, tally, now)
     if verdict is not None:
         return JobPlan(delete=tuple(active), verdict=verdict)
@@ -87,11 +86,7 @@ def _wanted(spec: JobSpec, active: int, tally: Tally) -> int:
 def _verdict(job: Job, spec: JobSpec, active: Sequence[Pod], tally: Tally, now: float) -> Verdict | None:
     limit = 6 if spec.backoff_limit is None else spec.backoff_limit
     restarts = 0
-    if (
-        spec.template is not None
-        and spec.template.spec is not None
-        and spec.template.spec.restart_policy == "OnFailure"
-    ):
+    if spec.template.spec.restart_policy == "OnFailure":
         restarts = sum(pod_facts.restarts(pod) for pod in active)
     if tally.failed > limit or (restarts > 0 and restarts >= limit):
         return Verdict("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
@@ -109,14 +104,14 @@ def _verdict(job: Job, spec: JobSpec, active: Sequence[Pod], tally: Tally, now: 
 
 def _deadline(job: Job, spec: JobSpec, now: float) -> float | None:
     """Seconds until activeDeadlineSeconds is over; None when there is none or the Job does not run."""
-    started = job.status.start_time if job.status is not None else None
+    started = job.status.start_time
     if spec.active_deadline_seconds is None or not started or spec.suspend:
         return None
     return parse_rfc3339(started) + spec.active_deadline_seconds - now
 
 
 def index_of(pod: Pod) -> int | None:
-    text = pod.metadata.annotations.get(INDEX) if pod.metadata is not None else None
+    text = pod.metadata.annotations.get(INDEX)
     return int(text) if text is not None and text.isdigit() else None
 
 
@@ -154,7 +149,7 @@ def end_time(pod: Pod, now: float) -> float:
     """Unix seconds at which the last container of an ended pod stopped."""
     times = [
         parse_rfc3339(status.state.terminated.finished_at)
-        for status in (pod.status.container_statuses if pod.status is not None else ())
+        for status in (pod.status.container_statuses)
         if status.state is not None and status.state.terminated is not None and status.state.terminated.finished_at
     ]
     return max(times, default=now)

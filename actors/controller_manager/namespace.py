@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.core_v1 import Namespace, NamespaceCondition, NamespaceStatus
+from kubeloop.actors.api.core_v1 import Namespace, NamespaceCondition
 from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.api.resources import ResourceType
 from kubeloop.actors.client.reconcile import Result
@@ -99,7 +99,7 @@ class NamespaceController(Controller):
 
     async def reconcile(self, key: str) -> Result | None:
         namespace: Namespace | None = self.informer.get(key)
-        finalizers = namespace.spec.finalizers if namespace is not None and namespace.spec is not None else ()
+        finalizers = namespace.spec.finalizers if namespace is not None else ()
         if namespace is None or meta.deletion_timestamp(namespace) is None or FINALIZER not in finalizers:
             self._retry_seconds.pop(key, None)
             return None
@@ -146,7 +146,7 @@ class NamespaceController(Controller):
         return len(items)
 
     async def _write_status(self, namespace: Namespace, remains: Remains) -> Namespace:
-        status = namespace.status or NamespaceStatus()
+        status = namespace.status
         old = tuple(status.conditions)
         if remains.nothing and not old:
             return namespace  # gone before anybody could read it
@@ -157,7 +157,6 @@ class NamespaceController(Controller):
         return await self.client.update_status(msgspec.structs.replace(namespace, status=status))
 
     async def _finalize(self, namespace: Namespace) -> None:
-        assert namespace.spec is not None
         finalizers = tuple(each for each in namespace.spec.finalizers if each != FINALIZER)
         spec = msgspec.structs.replace(namespace.spec, finalizers=finalizers)
         try:

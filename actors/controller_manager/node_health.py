@@ -32,15 +32,15 @@ NO_EXECUTE_KEYS = (NOT_READY, UNREACHABLE)
 
 def ready_status(node: Node) -> str:
     """ "True", "False" or "Unknown"; a node that never said is Unknown."""
-    condition = condition_of(node.status.conditions, "Ready") if node.status is not None else None
+    condition = condition_of(node.status.conditions, "Ready")
     return (condition.status if condition is not None else None) or "Unknown"
 
 
 def silent_conditions(node: Node, now: float) -> Sequence[NodeCondition]:
     """The node's conditions once its heartbeats have stopped: what only the kubelet knows is Unknown."""
-    old = list(node.status.conditions) if node.status is not None else []
+    old = list(node.status.conditions)
     text = format_rfc3339(now)
-    created = node.metadata.creation_timestamp if node.metadata is not None else None
+    created = node.metadata.creation_timestamp
     conditions = []
     for condition in old:
         if condition.type in HEARTBEAT_CONDITIONS and condition.status != "Unknown":
@@ -69,16 +69,18 @@ def silent_conditions(node: Node, now: float) -> Sequence[NodeCondition]:
 
 def desired_taints(node: Node, now: float) -> Sequence[Taint]:
     """The node's taints as its conditions and spec.unschedulable want them; taints of other keys stay as they are."""
-    old = list(node.spec.taints) if node.spec is not None else []
+    old = list(node.spec.taints)
     wanted: dict[tuple[str, str], None] = {}
-    conditions = node.status.conditions if node.status is not None else ()
+    conditions = node.status.conditions
     for condition in conditions:
         key = CONDITION_TAINTS.get(condition.type or "", {}).get(condition.status or "")
         if key is not None:
             wanted[(key, "NoSchedule")] = None
             if key in NO_EXECUTE_KEYS:
                 wanted[(key, "NoExecute")] = None
-    if node.spec is not None and node.spec.unschedulable:
+    if condition_of(conditions, "Ready") is None and any(taint.key == NOT_READY for taint in old):
+        wanted[(NOT_READY, "NoSchedule")] = None  # a new node that has not spoken yet
+    if node.spec.unschedulable:
         wanted[(UNSCHEDULABLE, "NoSchedule")] = None
     kept = []
     for taint in old:
@@ -93,7 +95,7 @@ def desired_taints(node: Node, now: float) -> Sequence[Taint]:
 
 
 def no_execute_taints(node: Node) -> list[Taint]:
-    return [taint for taint in node.spec.taints if taint.effect == "NoExecute"] if node.spec is not None else []
+    return [taint for taint in node.spec.taints if taint.effect == "NoExecute"]
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:
@@ -111,7 +113,7 @@ def eviction_time(pod: Pod, taints: Sequence[Taint], now: float) -> float | None
 
     Each taint must be tolerated; the shortest tolerationSeconds counts, from when its taint was added.
     """
-    tolerations = pod.spec.tolerations if pod.spec is not None else ()
+    tolerations = pod.spec.tolerations
     earliest: float | None = None
     for taint in taints:
         matching = [toleration for toleration in tolerations if tolerates(toleration, taint)]

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.core_v1 import Node, NodeSpec, NodeStatus, Pod, PodCondition
+from kubeloop.actors.api.core_v1 import Node, Pod, PodCondition
 from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
 from kubeloop.actors.client.reconcile import Result
 from kubeloop.actors.controller_manager import indexes, node_health, pod_facts
@@ -63,9 +63,9 @@ class NodeLifecycleController(Controller):
             self.enqueue(name)
 
     def _on_lease(self, old: Any | None, new: Any | None) -> None:
-        if new is None or new.metadata.namespace != LEASE_NAMESPACE or new.spec is None:
+        if new is None or new.metadata.namespace != LEASE_NAMESPACE:
             return
-        if old is None or old.spec is None or old.spec.renew_time != new.spec.renew_time:
+        if old is None or old.spec.renew_time != new.spec.renew_time:
             name = new.metadata.name
             if name in self._beating or name in self._starting or self.informer.get(name) is not None:
                 self._heard(name)
@@ -126,7 +126,7 @@ class NodeLifecycleController(Controller):
         return None
 
     async def _mark_silent(self, node: Node) -> Node:
-        status = node.status or NodeStatus()
+        status = node.status
         conditions = node_health.silent_conditions(node, self.clock.now())
         if tuple(status.conditions) == conditions:
             return node
@@ -136,7 +136,7 @@ class NodeLifecycleController(Controller):
 
     async def _write_taints(self, node: Node) -> Node:
         taints = node_health.desired_taints(node, self.clock.now())
-        spec = node.spec or NodeSpec()
+        spec = node.spec
         if tuple(spec.taints) == tuple(taints):
             return node
         return await self.client.update(
@@ -147,13 +147,12 @@ class NodeLifecycleController(Controller):
         """Nobody is there to say so: the pods of a node that is not ready serve no requests."""
         for pod in list(self.pods.by_index(indexes.BY_NODE, node_name)):
             condition = pod_facts.ready_condition(pod)
-            if condition is None or condition.status != "True" or pod.status is None:
+            if condition is None or condition.status != "True":
                 continue
             await self._mark_pod(pod, condition)
             self.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
     async def _mark_pod(self, pod: Pod, condition: PodCondition) -> None:
-        assert pod.status is not None
         unready = msgspec.structs.replace(condition, status="False", last_transition_time=self.clock.now_rfc3339())
         conditions = tuple(unready if each is condition else each for each in pod.status.conditions)
         status = msgspec.structs.replace(pod.status, conditions=conditions)
@@ -165,7 +164,7 @@ class NodeLifecycleController(Controller):
 
 
 def _ready(node: Node) -> Any | None:
-    return pod_facts.condition_of(node.status.conditions, "Ready") if node.status is not None else None
+    return pod_facts.condition_of(node.status.conditions, "Ready")
 
 
 def _heartbeat(node: Node) -> str | None:
@@ -175,5 +174,5 @@ def _heartbeat(node: Node) -> str | None:
 
 
 def _statuses(node: Node) -> list[tuple[str, str]]:
-    conditions = node.status.conditions if node.status is not None else ()
+    conditions = node.status.conditions
     return [(condition.type or "", condition.status or "") for condition in conditions]

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import meta
+from kubeloop.actors.api.meta_v1 import OwnerReference
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
@@ -113,20 +114,19 @@ class OwnershipGraph:
         if vertex is not None:
             vertex.virtual = False
 
-    def resolve_reference(self, reference: Any, namespace: str) -> Reference:
-        api_version, kind = _field(reference, "api_version", "apiVersion"), _field(reference, "kind", "kind")
+    def resolve_reference(self, reference: OwnerReference, namespace: str) -> Reference:
+        api_version, kind = reference.api_version or "", reference.kind or ""
         found = self._resolve(api_version, kind)
         resource, namespaced = found if found is not None else ("", True)
         identity = Identity(
             resource,
             namespace if namespaced else "",
-            _field(reference, "name", "name"),
-            _field(reference, "uid", "uid"),
+            reference.name or "",
+            reference.uid or "",
         )
-        blocks = _field(reference, "block_owner_deletion", "blockOwnerDeletion")
-        return Reference(identity, kind, api_version, bool(blocks))
+        return Reference(identity, kind, api_version, bool(reference.block_owner_deletion))
 
-    def _set_owners(self, vertex: Vertex, references: Sequence[Any]) -> list[str]:
+    def _set_owners(self, vertex: Vertex, references: Sequence[OwnerReference]) -> list[str]:
         uid = vertex.identity.uid
         owners = tuple(self.resolve_reference(reference, vertex.identity.namespace) for reference in references)
         if owners == vertex.owners:
@@ -173,10 +173,3 @@ class OwnershipGraph:
 def _deletion_finalizer(obj: Any) -> str:
     finalizers = meta.finalizers(obj)
     return ORPHAN if ORPHAN in finalizers else FOREGROUND if FOREGROUND in finalizers else ""
-
-
-def _field(reference: Any, attribute: str, key: str) -> Any:
-    """A field of an owner reference of a built-in (Struct) or of a custom resource (dict)."""
-    if isinstance(reference, dict):
-        return reference.get(key) or ""
-    return getattr(reference, attribute) or ""

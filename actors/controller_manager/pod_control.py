@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.core_v1 import Pod, PodTemplateSpec
+from kubeloop.actors.api.core_v1 import Pod, PodSpec, PodTemplateSpec
 from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.api.meta_v1 import ObjectMeta, OwnerReference
 from kubeloop.actors.client.client import Client
@@ -24,7 +24,7 @@ GENERATE_NAME_CHARACTERS_MAX = 253 - 5
 
 def pod_from_template(template: PodTemplateSpec | None, owner: Any, reference: OwnerReference) -> Pod:
     """A pod of that template, named after its owner with a random end. Its spec is the template's own object."""
-    metadata = template.metadata if template is not None and template.metadata is not None else ObjectMeta()
+    metadata = template.metadata if template is not None else ObjectMeta()
     return Pod(
         metadata=ObjectMeta(
             generate_name=f"{meta.name(owner)}-"[:GENERATE_NAME_CHARACTERS_MAX],
@@ -34,7 +34,7 @@ def pod_from_template(template: PodTemplateSpec | None, owner: Any, reference: O
             finalizers=metadata.finalizers,
             owner_references=(reference,),
         ),
-        spec=template.spec if template is not None else None,
+        spec=template.spec if template is not None else PodSpec(),
     )
 
 

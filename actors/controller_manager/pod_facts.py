@@ -15,17 +15,17 @@ TERMINATED_PHASES = ("Succeeded", "Failed")
 
 
 def phase(pod: Pod) -> str:
-    return (pod.status.phase if pod.status is not None else None) or "Pending"
+    return pod.status.phase or "Pending"
 
 
 def is_terminated(pod: Pod) -> bool:
     """Its containers have ended for good."""
-    return pod.status is not None and pod.status.phase in TERMINATED_PHASES
+    return pod.status.phase in TERMINATED_PHASES
 
 
 def is_terminating(pod: Pod) -> bool:
     """Somebody asked for its deletion."""
-    return pod.metadata is not None and pod.metadata.deletion_timestamp is not None
+    return pod.metadata.deletion_timestamp is not None
 
 
 def is_active(pod: Pod) -> bool:
@@ -34,7 +34,7 @@ def is_active(pod: Pod) -> bool:
 
 
 def node_name(pod: Pod) -> str:
-    return (pod.spec.node_name if pod.spec is not None else None) or ""
+    return pod.spec.node_name or ""
 
 
 def condition_of(conditions: Sequence[Any], type_: str) -> Any | None:
@@ -46,8 +46,6 @@ def condition_of(conditions: Sequence[Any], type_: str) -> Any | None:
 
 
 def ready_condition(pod: Pod) -> PodCondition | None:
-    if pod.status is None:
-        return None
     for condition in pod.status.conditions:
         if condition.type == "Ready":
             return condition
@@ -82,7 +80,6 @@ def is_available(pod: Pod, min_ready_seconds: int, now: float) -> bool:
 
 def counts_alike(old: Pod, new: Pod) -> bool:
     """A workload that counts its pods sees no difference: same labels, as ready, as active."""
-    assert old.metadata is not None and new.metadata is not None
     if old.metadata.labels is not new.metadata.labels and dict(old.metadata.labels) != dict(new.metadata.labels):
         return False
     if is_terminating(old) != is_terminating(new):
@@ -98,15 +95,11 @@ def counts_alike(old: Pod, new: Pod) -> bool:
 
 def restarts(pod: Pod) -> int:
     """The most restarts that any of its containers has had."""
-    if pod.status is None:
-        return 0
     return max((status.restart_count or 0 for status in pod.status.container_statuses), default=0)
 
 
 def pod_ips(pod: Pod) -> list[str]:
     """Its addresses, the primary one first; empty before the kubelet reported one."""
-    if pod.status is None:
-        return []
     addresses = [address.ip for address in pod.status.pod_ips if address.ip]
     return addresses or ([pod.status.pod_ip] if pod.status.pod_ip else [])
 
@@ -120,8 +113,6 @@ def find_port(pod: Pod, target: int | str | None, port: int, protocol: str) -> i
         return port
     if isinstance(target, int):
         return target
-    if pod.spec is None:
-        return None
     sidecars = [container for container in pod.spec.init_containers if container.restart_policy == "Always"]
     containers: list[Container] = [*pod.spec.containers, *sidecars]
     for container in containers:

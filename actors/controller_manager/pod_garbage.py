@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.core_v1 import Pod, PodCondition, PodStatus
+from kubeloop.actors.api.core_v1 import Pod, PodCondition
 from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
 from kubeloop.actors.client.reconcile import Result
 from kubeloop.actors.controller_manager import indexes, pod_facts
@@ -115,7 +115,7 @@ class PodGarbageCollector(Controller):
         """Says why it ends; a pod that has ended keeps its end."""
         if pod_facts.is_terminated(pod):
             return
-        status = pod.status or PodStatus()
+        status = pod.status
         condition = PodCondition(
             type="DisruptionTarget",
             status="True",

@@ -157,7 +157,7 @@ class ReplicaSetController(Controller):
     # Status
 
     async def _write_status(self, owner: Any, counts: ReplicaCounts, error: StatusError | None, creating: bool) -> None:
-        old = owner.status if owner.status is not None else self.STATUS()
+        old = owner.status
         status = self._status(owner, old, counts, error, creating)
         if msgspec.structs.replace(old, conditions=tuple(old.conditions)) != status:
             await self.client.update_status(msgspec.structs.replace(owner, status=status))

@@ -62,7 +62,6 @@ def deletion_rank(pod: Pod, related_on_node: int, now: float) -> tuple[Any, ...]
     count by their order of magnitude, so that pods of about one age are chosen evenly (by uid).
     """
     metadata = pod.metadata
-    assert metadata is not None
     ready = pod_facts.is_ready(pod)
     since = pod_facts.ready_since(pod) if ready else None
     return (
@@ -107,7 +106,6 @@ def count_replicas(
             terminating += 1
             continue
         replicas += 1
-        assert pod.metadata is not None
         labels = pod.metadata.labels
         if all(labels.get(key) == value for key, value in template_labels.items()):
             labeled += 1

@@ -28,16 +28,11 @@ NOT_STORED = (
 SECOND_NAMES = ("events.events.k8s.io",)
 
 
-def resource_name(type_: ResourceType) -> str:
-    """plural.group; the plural alone in the core group."""
-    return f"{type_.plural}.{type_.group}" if type_.group else type_.plural
-
-
 def built_in() -> dict[str, ResourceType]:
     """Stored built-in resources by name, one version each (the table's first)."""
     found: dict[str, ResourceType] = {}
     for type_ in RESOURCES:
-        name = resource_name(type_)
+        name = type_.name
         if name not in NOT_STORED and name not in SECOND_NAMES:
             found.setdefault(name, type_)
     return found
@@ -45,8 +40,7 @@ def built_in() -> dict[str, ResourceType]:
 
 def custom(definition: Any) -> ResourceType | None:
     """The resource that a definition serves, at its storage version; None until it is established."""
-    status = definition.status
-    established = condition_of(status.conditions, "Established") if status is not None else None
+    established = condition_of(definition.status.conditions, "Established")
     if established is None or established.status != "True":
         return None
     spec = definition.spec
@@ -83,7 +77,7 @@ class ResourceCatalog:
         for definition in sorted(self._definitions.list(), key=lambda each: meta.name(each) or ""):
             type_ = custom(definition)
             if type_ is not None:
-                yield resource_name(type_), type_
+                yield type_.name, type_
 
     def of_kind(self, api_version: str, kind: str) -> tuple[str, ResourceType] | None:
         """The resource that an owner reference means; None when nobody serves it."""

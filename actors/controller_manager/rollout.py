@@ -68,7 +68,7 @@ def plan_rollout(
     Recreate strategy asks); `now` is unix seconds.
     """
     planner = _Planner(deployment, replica_sets, now)
-    if deployment.metadata is not None and deployment.metadata.deletion_timestamp is not None:
+    if deployment.metadata.deletion_timestamp is not None:
         planner.number_revisions()
         planner.plain_status()
     elif planner.spec.paused or planner.is_scaling():
@@ -97,7 +97,7 @@ class _Planner:
         self.actions: list[Action] = []
         self.new = revisions.find_new(deployment, replica_sets)
         self.old = sorted((each for each in replica_sets if each is not self.new), key=arithmetic.created)
-        self.conditions = tuple(deployment.status.conditions) if deployment.status is not None else ()
+        self.conditions = tuple(deployment.status.conditions)
 
     def all(self) -> list[ReplicaSet]:
         return [*self.old, self.new] if self.new is not None else list(self.old)
@@ -113,7 +113,6 @@ class _Planner:
             return
         annotations = revisions.renumbered(self.deployment, self.new, self.next_revision())
         spec = self.new.spec
-        assert spec is not None
         min_ready_seconds = self.spec.min_ready_seconds
         if annotations != revisions.annotations_of(self.new) or (spec.min_ready_seconds or 0) != (
             min_ready_seconds or 0
@@ -256,7 +255,6 @@ class _Planner:
     def _update(
         self, old: ReplicaSet, replicas: int, annotations: Mapping[str, str], *, min_ready_seconds: int | None = None
     ) -> None:
-        assert old.metadata is not None and old.spec is not None
         if min_ready_seconds is None:
             min_ready_seconds = old.spec.min_ready_seconds
         updated = msgspec.structs.replace(
@@ -294,7 +292,7 @@ class _Planner:
         self._set_status(statuses.with_available(self.deployment, status, self.now))
 
     def _set_status(self, status: DeploymentStatus) -> None:
-        old = self.deployment.status or DeploymentStatus()
+        old = self.deployment.status
         if msgspec.structs.replace(old, conditions=tuple(old.conditions)) != status:
             self.actions.append(SetStatus(status))
 
@@ -303,16 +301,15 @@ class _Planner:
         limit = self.spec.revision_history_limit
         if limit is None or limit == 2**31 - 1:
             return
-        kept = [each for each in self.old if each.metadata is not None and each.metadata.deletion_timestamp is None]
+        kept = [each for each in self.old if each.metadata.deletion_timestamp is None]
         kept.sort(key=revisions.revision_of)
         for each in kept[: max(0, len(kept) - limit)]:
-            assert each.metadata is not None
-            observed = (each.status.observed_generation if each.status is not None else None) or 0
+            observed = each.status.observed_generation or 0
             stale = (each.metadata.generation or 0) > observed
             if not stale and arithmetic.rs_status_replicas(each) == 0 and arithmetic.rs_replicas(each) == 0:
                 self.actions.append(DeleteReplicaSet(each))
 
 
 def _name(replica_set: ReplicaSet) -> str:
-    assert replica_set.metadata is not None and replica_set.metadata.name is not None
+    assert replica_set.metadata.name is not None
     return replica_set.metadata.name

@@ -26,7 +26,6 @@ def resolve(value: int | str | None, total: int, *, round_up: bool) -> int:
 
 
 def spec_of(deployment: Deployment) -> DeploymentSpec:
-    assert deployment.spec is not None, "the API server stores no Deployment without a spec"
     return deployment.spec
 
 
@@ -67,29 +66,27 @@ def max_unavailable(deployment: Deployment) -> int:
 
 def rs_replicas(replica_set: ReplicaSet) -> int:
     """What its spec asks for."""
-    spec = replica_set.spec
-    return 1 if spec is None or spec.replicas is None else spec.replicas
+    replicas = replica_set.spec.replicas
+    return 1 if replicas is None else replicas
 
 
 def rs_available(replica_set: ReplicaSet) -> int:
-    return (replica_set.status.available_replicas if replica_set.status is not None else None) or 0
+    return replica_set.status.available_replicas or 0
 
 
 def rs_status_replicas(replica_set: ReplicaSet) -> int:
-    return (replica_set.status.replicas if replica_set.status is not None else None) or 0
+    return replica_set.status.replicas or 0
 
 
 def created(replica_set: ReplicaSet) -> tuple[str, str]:
     """Sorts by age, oldest first; the name breaks ties."""
     metadata = replica_set.metadata
-    assert metadata is not None
     return (metadata.creation_timestamp or "", metadata.name or "")
 
 
 def annotation_count(replica_set: ReplicaSet, annotation: str) -> int | None:
     """A number kept in an annotation; None when there is none that can be read."""
-    metadata = replica_set.metadata
-    text = metadata.annotations.get(annotation) if metadata is not None else None
+    text = replica_set.metadata.annotations.get(annotation)
     try:
         return int(text) if text is not None else None
     except ValueError:
@@ -142,7 +139,7 @@ def _share(deployment: Deployment, replica_set: ReplicaSet, to_add: int, added: 
     else:
         before = annotation_count(replica_set, MAX_REPLICAS)
         if before is None:
-            before = (deployment.status.replicas if deployment.status is not None else None) or 0
+            before = deployment.status.replicas or 0
         if before == 0:
             return 0
         fraction = _round_half_up(size * (wanted + max_surge(deployment)), before) - size
@@ -154,5 +151,5 @@ def _round_half_up(numerator: int, denominator: int) -> int:
 
 
 def _name(replica_set: ReplicaSet) -> str:
-    assert replica_set.metadata is not None and replica_set.metadata.name is not None
+    assert replica_set.metadata.name is not None
     return replica_set.metadata.name

@@ -41,18 +41,16 @@ REVISION_HISTORY_CHARACTERS_MAX = 2000
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-def template_fingerprint(template: PodTemplateSpec | None) -> bytes:
+def template_fingerprint(template: PodTemplateSpec) -> bytes:
     """Equal for templates that differ in nothing but the pod-template-hash label."""
-    if template is None:
-        return b""
     metadata = template.metadata
-    if metadata is not None and POD_TEMPLATE_HASH in metadata.labels:
+    if POD_TEMPLATE_HASH in metadata.labels:
         labels = {key: value for key, value in metadata.labels.items() if key != POD_TEMPLATE_HASH}
         template = msgspec.structs.replace(template, metadata=msgspec.structs.replace(metadata, labels=labels))
     return _canonical.encode(template)
 
 
-def template_hash(template: PodTemplateSpec | None, collision_count: int | None) -> str:
+def template_hash(template: PodTemplateSpec, collision_count: int | None) -> str:
     """The value of the pod-template-hash label: ten safe letters or fewer."""
     data = template_fingerprint(template)
     if collision_count is not None:
@@ -67,7 +65,7 @@ def find_new(deployment: Deployment, replica_sets: Sequence[ReplicaSet]) -> Repl
     """The oldest ReplicaSet that has the Deployment's present template."""
     wanted = template_fingerprint(spec_of(deployment).template)
     for replica_set in sorted(replica_sets, key=created):
-        if replica_set.spec is not None and template_fingerprint(replica_set.spec.template) == wanted:
+        if template_fingerprint(replica_set.spec.template) == wanted:
             return replica_set
     return None
 
@@ -77,7 +75,7 @@ def revision_of(replica_set: ReplicaSet) -> int:
 
 
 def annotations_of(obj: Deployment | ReplicaSet) -> Mapping[str, str]:
-    return obj.metadata.annotations if obj.metadata is not None else {}
+    return obj.metadata.annotations
 
 
 def copied_annotations(deployment: Deployment) -> dict[str, str]:
@@ -112,11 +110,11 @@ def renumbered(deployment: Deployment, replica_set: ReplicaSet, revision: int) -
 def make_replica_set(deployment: Deployment, revision: int, replicas: int) -> ReplicaSet:
     """The ReplicaSet for the Deployment's present template."""
     spec, metadata = spec_of(deployment), deployment.metadata
-    assert metadata is not None and metadata.name is not None
+    assert metadata.name is not None
     status = deployment.status
-    hash_ = template_hash(spec.template, status.collision_count if status is not None else None)
-    template = spec.template or PodTemplateSpec()
-    template_metadata = template.metadata or ObjectMeta()
+    hash_ = template_hash(spec.template, status.collision_count)
+    template = spec.template
+    template_metadata = template.metadata
     labels = {**template_metadata.labels, POD_TEMPLATE_HASH: hash_}
     selector = spec.selector or LabelSelector()
     return ReplicaSet(

@@ -59,12 +59,12 @@ def without(conditions: Conditions, type_: str) -> Conditions:
 
 def counts(deployment: Deployment, replica_sets: Sequence[ReplicaSet], new: ReplicaSet | None) -> DeploymentStatus:
     """The status' numbers, with the conditions as they were but Available, which follows from the numbers."""
-    statuses = [replica_set.status for replica_set in replica_sets if replica_set.status is not None]
+    statuses = [replica_set.status for replica_set in replica_sets]
     total = sum(status.replicas or 0 for status in statuses)
     available = sum(status.available_replicas or 0 for status in statuses)
-    metadata, old = deployment.metadata, deployment.status or DeploymentStatus()
+    metadata, old = deployment.metadata, deployment.status
     return DeploymentStatus(
-        observed_generation=metadata.generation if metadata is not None else None,
+        observed_generation=metadata.generation,
         replicas=total or None,
         updated_replicas=(rs_status_replicas(new) if new is not None else 0) or None,
         ready_replicas=sum(status.ready_replicas or 0 for status in statuses) or None,
@@ -91,7 +91,7 @@ def with_available(deployment: Deployment, status: DeploymentStatus, now: float)
 def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
     """Every pod is of the new template, available, and no old one runs."""
     wanted = replicas_of(deployment)
-    generation = (deployment.metadata.generation if deployment.metadata is not None else None) or 0
+    generation = deployment.metadata.generation or 0
     return (
         (status.updated_replicas or 0) == wanted
         and (status.replicas or 0) == wanted
@@ -102,7 +102,7 @@ def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
 
 def is_progressing(deployment: Deployment, new: DeploymentStatus) -> bool:
     """More new pods, fewer old ones, or more of them ready than at the last look."""
-    old = deployment.status or DeploymentStatus()
+    old = deployment.status
     new_old_pods = (new.replicas or 0) - (new.updated_replicas or 0)
     old_old_pods = (old.replicas or 0) - (old.updated_replicas or 0)
     return (
@@ -172,16 +172,16 @@ def _progress(deployment: Deployment, status: DeploymentStatus, new: ReplicaSet 
 
 
 def _who(deployment: Deployment, new: ReplicaSet | None) -> str:
-    if new is not None and new.metadata is not None:
+    if new is not None:
         return f'ReplicaSet "{new.metadata.name}"'
-    return f'Deployment "{deployment.metadata.name if deployment.metadata is not None else ""}"'
+    return f'Deployment "{deployment.metadata.name}"'
 
 
 def _with_failure(conditions: Conditions, replica_sets: Sequence[ReplicaSet], new: ReplicaSet | None) -> Conditions:
     """ReplicaFailure as the new ReplicaSet reports it, or an old one."""
     ordered = [new, *replica_sets] if new is not None else list(replica_sets)
     for replica_set in ordered:
-        found = condition_of(replica_set.status.conditions, REPLICA_FAILURE) if replica_set.status is not None else None
+        found = condition_of(replica_set.status.conditions, REPLICA_FAILURE)
         if found is not None:
             condition = DeploymentCondition(
                 type=REPLICA_FAILURE,
@@ -197,7 +197,7 @@ def _with_failure(conditions: Conditions, replica_sets: Sequence[ReplicaSet], ne
 
 def paused_conditions(deployment: Deployment, now: float) -> Conditions:
     """The conditions, with what pausing and resuming say in them."""
-    conditions = tuple(deployment.status.conditions) if deployment.status is not None else ()
+    conditions = tuple(deployment.status.conditions)
     current: DeploymentCondition | None = condition_of(conditions, PROGRESSING)
     if not has_progress_deadline(deployment):
         return conditions

@@ -56,7 +56,6 @@ class ServiceEndpointsController(Controller):
 
 
 def _same_labels(old: Pod, new: Pod) -> bool:
-    assert old.metadata is not None and new.metadata is not None
     return old.metadata.labels is new.metadata.labels or dict(old.metadata.labels) == dict(new.metadata.labels)
 
 

@@ -95,7 +95,7 @@ def _outdated(needs: StatefulNeeds, pods: Mapping[int, Pod], now: float) -> Sequ
 
 
 def revision_of(pod: Pod) -> str:
-    return pod.metadata.labels.get(REVISION_LABEL, "") if pod.metadata is not None else ""
+    return pod.metadata.labels.get(REVISION_LABEL, "")
 
 
 def _up(pod: Pod | None, needs: StatefulNeeds, now: float) -> bool:

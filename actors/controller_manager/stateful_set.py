@@ -15,7 +15,6 @@ from kubeloop.actors.api.apps_v1 import StatefulSet, StatefulSetStatus
 from kubeloop.actors.api.core_v1 import (
     PersistentVolumeClaimVolumeSource,
     Pod,
-    PodSpec,
     Volume,
 )
 from kubeloop.actors.api.errors import StatusError, is_already_exists, is_not_found
@@ -48,12 +47,12 @@ class StatefulSetController(Controller):
 
     async def reconcile(self, key: str) -> Result | None:
         owner: StatefulSet | None = self.informer.get(key)
-        if owner is None or meta.deletion_timestamp(owner) is not None or owner.spec is None:
+        if owner is None or meta.deletion_timestamp(owner) is not None:
             return None
         now = self.clock.now()
         update = await controller_revision.ensure_revision(self.client, self.revisions, owner, self.RESOURCE)
         pods = self._by_ordinal(owner)
-        current = (owner.status.current_revision if owner.status is not None else None) or update
+        current = owner.status.current_revision or update
         needs = self._needs(owner, current, update)
         plan = stateful_replicas.plan_stateful(needs, pods, now)
         error = await self._carry_out(owner, needs, plan, current, update)
@@ -80,7 +79,6 @@ class StatefulSetController(Controller):
 
     def _needs(self, owner: StatefulSet, current: str, update: str) -> stateful_replicas.StatefulNeeds:
         spec = owner.spec
-        assert spec is not None
         strategy = spec.update_strategy
         rolling = strategy.rolling_update if strategy is not None else None
         replicas = 1 if spec.replicas is None else spec.replicas
@@ -109,7 +107,7 @@ class StatefulSetController(Controller):
     ) -> StatusError | None:
         async def create(item: tuple[int, str]) -> None:
             ordinal, hash_ = item
-            template = owner.spec.template if owner.spec is not None else None
+            template = owner.spec.template
             if hash_ == needs.current and current != update:
                 template = self._old_template(owner, current) or template
             await self._create_claims(owner, ordinal)
@@ -156,7 +154,6 @@ class StatefulSetController(Controller):
         return codec.convert(template, PodTemplateSpec)
 
     async def _create_claims(self, owner: StatefulSet, ordinal: int) -> None:
-        assert owner.spec is not None
         for template in owner.spec.volume_claim_templates:
             name = f"{meta.name(template)}-{meta.name(owner)}-{ordinal}"
             if self.claims.get(f"{meta.namespace(owner)}/{name}") is not None:
@@ -188,9 +185,9 @@ class StatefulSetController(Controller):
         currents = [
             pod for pod in counting if stateful_replicas.revision_of(pod) == controller_revision.hash_of(current, owner)
         ]
-        old = owner.status or StatefulSetStatus()
+        old = owner.status
         status = StatefulSetStatus(
-            observed_generation=owner.metadata.generation if owner.metadata is not None else None,
+            observed_generation=owner.metadata.generation,
             replicas=len(pods),
             ready_replicas=len(ready) or None,
             available_replicas=len(available),
@@ -207,17 +204,15 @@ class StatefulSetController(Controller):
 
 def _pod(owner: StatefulSet, template: Any, ordinal: int, hash_: str) -> Pod:
     """The pod of that ordinal, with its name, its host name and its own volumes."""
-    assert owner.spec is not None
     name = f"{meta.name(owner)}-{ordinal}"
     made = pod_control.pod_from_template(template, owner, ownership.controller_reference(owner, "statefulsets.apps"))
-    assert made.metadata is not None
     labels: Mapping[str, str] = {
         **made.metadata.labels,
         stateful_replicas.REVISION_LABEL: hash_,
         "statefulset.kubernetes.io/pod-name": name,
         "apps.kubernetes.io/pod-index": str(ordinal),
     }
-    spec = made.spec or PodSpec()
+    spec = made.spec
     own: Sequence[Volume] = [
         Volume(
             name=meta.name(claim),

@@ -10,7 +10,7 @@ import asyncio
 import msgspec
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.core_v1 import Node, Pod, PodCondition, PodStatus
+from kubeloop.actors.api.core_v1 import Node, Pod, PodCondition
 from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
 from kubeloop.actors.client.reconcile import Result
 from kubeloop.actors.controller_manager import indexes, node_health, pod_facts
@@ -100,7 +100,7 @@ class TaintEvictionController(Controller):
 
 def _disrupted(pod: Pod, now: str) -> Pod:
     """The pod with the condition that says why it ends."""
-    status = pod.status or PodStatus()
+    status = pod.status
     others = tuple(condition for condition in status.conditions if condition.type != DISRUPTION_TARGET)
     condition = PodCondition(
         type=DISRUPTION_TARGET,

@@ -16,8 +16,8 @@ from kubeloop.runtime.clock import parse_rfc3339
 
 def ends_at(job: Any) -> float | None:
     """Unix seconds at which the Job's time is up; None while it runs or when it names no time."""
-    ttl = job.spec.ttl_seconds_after_finished if job.spec is not None else None
-    if ttl is None or job.status is None:
+    ttl = job.spec.ttl_seconds_after_finished
+    if ttl is None:
         return None
     for condition in job.status.conditions:
         if condition.type in ("Complete", "Failed") and condition.status == "True" and condition.last_transition_time:

@@ -68,7 +68,7 @@ def deployment(
             revision_history_limit=spec.pop("revision_history_limit", 10),
             **spec,
         ),
-        status=status,
+        status=status or DeploymentStatus(),
     )
 
 
@@ -85,7 +85,6 @@ def replica_set(
     import msgspec
 
     made = rollout_revisions.make_replica_set(owner, revision, replicas)
-    assert made.metadata is not None
     annotations = dict(made.metadata.annotations)
     if not sized:
         annotations = {rollout_revisions.REVISION: str(revision)}
@@ -151,6 +150,4 @@ def sizes(actions: Sequence[rollout.Action]) -> dict[str, int]:
         action.replica_set.metadata.annotations[rollout_revisions.REVISION]: action.replica_set.spec.replicas or 0
         for action in actions
         if isinstance(action, rollout.UpdateReplicaSet)
-        and action.replica_set.metadata is not None
-        and action.replica_set.spec is not None
     }

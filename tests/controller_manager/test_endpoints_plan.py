@@ -22,13 +22,12 @@ def pods(count: int) -> list[Pod]:
 
 
 def stored(each: EndpointSlice, name: str) -> EndpointSlice:
-    assert each.metadata is not None
     return msgspec.structs.replace(each, metadata=msgspec.structs.replace(each.metadata, name=name, uid=name))
 
 
 def test_an_endpoint_says_what_the_pod_is() -> None:
     (made,) = plan_slices(service(), [pod("a", node="n1", ip="10.1.0.1")], [], node).create
-    assert made.metadata is not None and made.metadata.generate_name == "web-"
+    assert made.metadata.generate_name == "web-"
     assert made.metadata.labels == {
         "kubernetes.io/service-name": "web",
         "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
@@ -76,10 +75,14 @@ def test_one_pod_less_is_one_update_and_a_new_one_fills_the_gap() -> None:
     assert [len(each.endpoints) for each in more.update] == [51] and not more.create
 
 
-def test_a_slice_without_endpoints_goes_but_the_last_one_stays_empty() -> None:
+def test_a_service_without_endpoints_keeps_one_empty_slice_without_ports() -> None:
     existing = [stored(each, f"s{n}") for n, each in enumerate(plan_slices(service(), pods(150), [], node).create)]
     plan = plan_slices(service(), [], existing, node)
-    assert len(plan.delete) == 1 and [len(each.endpoints) for each in plan.update] == [0]
+    assert len(plan.delete) == 2 and [(len(each.endpoints), each.ports) for each in plan.create] == [(0, ())]
+    empty = stored(plan.create[0], "empty")
+    assert plan_slices(service(), [], [empty], node) == endpoint_slices.SlicePlan([], [], [])
+    back = plan_slices(service(), pods(1), [empty], node)
+    assert back.delete == [empty] and len(back.create) == 1
 
 
 def test_named_ports_are_resolved_on_each_pod() -> None:
@@ -98,7 +101,6 @@ def test_both_families_get_slices_of_their_own() -> None:
     from kubeloop.actors.api.core_v1 import PodIP, PodStatus
 
     dual = pod("a", node="n1", ip="10.1.0.1")
-    assert dual.status is not None
     status: PodStatus = msgspec.structs.replace(dual.status, pod_ips=(PodIP(ip="10.1.0.1"), PodIP(ip="fd00::1")))
     plan = plan_slices(service(ip_families=("IPv4", "IPv6")), [msgspec.structs.replace(dual, status=status)], [], node)
     assert [(each.address_type, tuple(each.endpoints[0].addresses)) for each in plan.create] == [

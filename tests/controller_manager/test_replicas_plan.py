@@ -16,7 +16,7 @@ from tests.controller_manager.factories import LABELS, NOW, pod
 def first_to_go(*pods: object) -> str:
     plan = plan_replicas(list(pods), len(pods) - 1, now=NOW)  # type: ignore[arg-type]
     metadata = plan.delete[0].metadata
-    assert metadata is not None and metadata.name is not None
+    assert metadata.name is not None
     return metadata.name
 
 
@@ -43,7 +43,7 @@ def test_deletion_takes_what_is_missed_least() -> None:
 def test_a_crowded_node_gives_first() -> None:
     pods = [pod("alone", node="n1"), pod("x", node="n2"), pod("y", node="n2")]
     plan = plan_replicas(pods, 2, lambda node: {"n1": 1, "n2": 2}[node], NOW)
-    assert plan.delete[0].metadata is not None and plan.delete[0].metadata.name in ("x", "y")
+    assert plan.delete[0].metadata.name in ("x", "y")
 
 
 def test_an_unreadable_deletion_cost_counts_as_none() -> None:

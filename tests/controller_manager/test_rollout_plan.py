@@ -41,7 +41,7 @@ def test_surge_rounds_up_and_unavailable_down(
 def test_a_new_deployment_gets_a_replica_set_of_full_size() -> None:
     actions = plan_rollout(deployment(10), [], now=NOW)
     new = made(actions)
-    assert new.spec is not None and new.metadata is not None and new.spec.selector is not None
+    assert new.spec.selector is not None
     assert new.spec.replicas == 10
     hash_ = new.metadata.labels["pod-template-hash"]
     assert new.metadata.name == f"web-{hash_}"
@@ -56,7 +56,7 @@ def test_a_new_template_starts_with_the_surge() -> None:
     old = replica_set(deployment(10, "web:1"), 10)
     actions = plan_rollout(deployment(10, "web:2"), [old], now=NOW)
     new = made(actions)
-    assert new.spec is not None and new.spec.replicas == 3  # 25% of 10, rounded up
+    assert new.spec.replicas == 3  # 25% of 10, rounded up
     assert sizes(actions) == {}
     assert rollout.SetRevision("2") in actions
 
@@ -84,7 +84,6 @@ def test_a_rollout_converges_within_surge_and_unavailable() -> None:
         for action in actions:
             match action:
                 case rollout.CreateReplicaSet():
-                    assert action.replica_set.spec is not None
                     world["2"] = replica_set(owner, action.replica_set.spec.replicas or 0, revision=2, age=1)
                 case rollout.UpdateReplicaSet():
                     annotations = rollout_revisions.annotations_of(action.replica_set)
@@ -95,7 +94,6 @@ def test_a_rollout_converges_within_surge_and_unavailable() -> None:
                         deployment(10, image), size, revision=revision, age=100 - revision
                     )
                 case rollout.SetRevision():
-                    assert owner.metadata is not None
                     metadata = msgspec.structs.replace(
                         owner.metadata, annotations={rollout_revisions.REVISION: action.revision}
                     )
@@ -107,7 +105,6 @@ def test_a_rollout_converges_within_surge_and_unavailable() -> None:
         if not actions:
             break
     assert {revision: rollout_arithmetic.rs_replicas(each) for revision, each in world.items()} == {"1": 0, "2": 10}
-    assert owner.status is not None
     progressing = condition_of(owner.status.conditions, "Progressing")
     assert progressing is not None and progressing.reason == "NewReplicaSetAvailable"
     assert progressing.message == f'ReplicaSet "{world["2"].metadata.name}" has successfully progressed.'  # type: ignore[union-attr]
@@ -116,7 +113,6 @@ def test_a_rollout_converges_within_surge_and_unavailable() -> None:
 def finished(owner: Deployment, *others: ReplicaSet) -> tuple[Deployment, list[ReplicaSet]]:
     """A Deployment whose rollout is complete and whose status says so."""
     new = replica_set(owner, rollout_arithmetic.replicas_of(owner), revision=3, age=1)
-    assert owner.metadata is not None
     metadata = msgspec.structs.replace(owner.metadata, annotations={rollout_revisions.REVISION: "3"})
     owner = msgspec.structs.replace(owner, metadata=metadata)
     owner = msgspec.structs.replace(owner, status=status_of(plan_rollout(owner, [*others, new], now=NOW)))
@@ -171,7 +167,7 @@ def test_recreate_waits_for_the_old_pods() -> None:
     waiting = plan_rollout(owner, [gone], old_pods_running=True, now=NOW)
     assert not any(isinstance(action, rollout.CreateReplicaSet) for action in waiting)
     new = made(plan_rollout(owner, [gone], old_pods_running=False, now=NOW))
-    assert new.spec is not None and new.spec.replicas == 3
+    assert new.spec.replicas == 3
 
 
 def test_a_rollout_without_progress_runs_into_its_deadline() -> None:
@@ -182,7 +178,6 @@ def test_a_rollout_without_progress_runs_into_its_deadline() -> None:
     assert rollout.RequeueAfter(31.0) in early
     late = condition_of(status_of(plan_rollout(owner, [new], now=NOW + 61)).conditions, "Progressing")
     assert late is not None and (late.status, late.reason) == ("False", "ProgressDeadlineExceeded")
-    assert new.metadata is not None
     assert late.message == f'ReplicaSet "{new.metadata.name}" has timed out progressing.'
 
 
@@ -195,7 +190,6 @@ def test_only_as_many_old_revisions_stay_as_the_history_limit_says() -> None:
 
 def test_the_hash_depends_on_the_template_and_the_collision_count_only() -> None:
     one, two = deployment(1, "web:1"), deployment(5, "web:1")
-    assert one.spec is not None and two.spec is not None
     assert rollout_revisions.template_hash(one.spec.template, None) == rollout_revisions.template_hash(
         two.spec.template, None
     )
