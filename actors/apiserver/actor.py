@@ -12,7 +12,7 @@ from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import resource_for
 from kubeloop.actors.apiserver import bootstrap, chain, virtual
-from kubeloop.actors.apiserver.call import NeedsCache, Route
+from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
@@ -88,7 +88,7 @@ class ApiServer(Actor):
         """The route of a served resource. Raises 404 when there is none."""
         route = self.resources.find(group, version, plural)
         if route is None:
-            raise errors.resource_not_found()
+            raise unknown_resource(self.resources.has_version(group, version))
         return route
 
     def virtual_handler(self, request: Request) -> Handler | None:

@@ -3,12 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver.messages import Request, UserInfo
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext
 from kubeloop.actors.apiserver.storage import ResourceStore
 
 if TYPE_CHECKING:
     from kubeloop.actors.apiserver.actor import ApiServer
+
+
+PAGE_NOT_FOUND = "404 page not found"
+
+
+def unknown_resource(known_version: bool) -> errors.StatusError:
+    """404 for a resource that is not served; of a group or version that is not, HTTP says only that there is no page."""
+    text = "the server could not find the requested resource" if known_version else PAGE_NOT_FOUND
+    return errors.failure(404, "NotFound", text, {})
 
 
 class NeedsCache(Exception):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver import limits, render
 from kubeloop.actors.apiserver.answers import EntryResponse, StreamResponse
+from kubeloop.actors.apiserver.call import PAGE_NOT_FOUND
 from kubeloop.actors.apiserver.messages import ObjectListing, Response
 from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation, negotiate
 from kubeloop.actors.apiserver.options import boolean
@@ -169,7 +170,7 @@ async def send_status(request: "web.BaseRequest", error: StatusError) -> "web.St
         representation = negotiate(request.headers.get("Accept", ""))
     except StatusError:
         representation = Representation()
-    if error.message == NOT_A_RESOURCE:
+    if error.message == PAGE_NOT_FOUND:
         return send_text(request, 404, "404 page not found\n")
     data = render.text(error.status, Representation(representation.media_type), wants_pretty(request))
     response = respond(request, error.code, data, representation.media_type)
@@ -177,9 +178,6 @@ async def send_status(request: "web.BaseRequest", error: StatusError) -> "web.St
     if retry:
         response.headers["Retry-After"] = str(retry)
     return response
-
-
-NOT_A_RESOURCE = "404 page not found"
 
 
 def send_text(request: "web.BaseRequest", code: int, text: str, content_type: str = TEXT) -> "web.StreamResponse":

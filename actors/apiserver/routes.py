@@ -4,7 +4,7 @@ from typing import Any
 
 from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.conversion import CONVERSIONS
-from kubeloop.actors.apiserver.registry.catalog import kind_for
+from kubeloop.actors.apiserver.registry.catalog import SERVED, kind_for
 from kubeloop.actors.apiserver.registry.kind import Kind
 from kubeloop.actors.apiserver.storage import ResourceStore, Storage
 
@@ -32,6 +32,10 @@ class Routes:
                 return None
             route = self.by_name[name] = self._route(kind)
         return route
+
+    def has_version(self, group: str, version: str) -> bool:
+        """Whether anything of a group and version is served."""
+        return any(one.resource.group == group and one.resource.version == version for one in SERVED)
 
     async def load(self, group: str, version: str, plural: str) -> None:
         """Fill the cache of a resource that is certain to be needed."""

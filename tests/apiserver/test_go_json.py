@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeloop.actors.apiserver.go_json import syntax_error
@@ -31,6 +31,13 @@ def test_errors_are_worded_as_go_words_them(data: bytes, message: str) -> None:
     assert syntax_error(data) == message
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@settings(max_examples=50, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=10,
+    )
+)
 def test_right_json_has_no_error(value: object) -> None:
     assert syntax_error(json.dumps(value).encode()) == ""

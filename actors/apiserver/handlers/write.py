@@ -245,7 +245,7 @@ async def write_update(
     prepare = prepare if prepare is not None else kind.prepare_for_update
     if prepare is not None:
         obj = prepare(obj, stored, call.strategy_context(options.dry_run))
-    counted = kind.tracks_generation and old.generation is not None
+    counted = kind.tracks_generation and not kind.fixed_generation and old.generation is not None
     if counted and prepare is not kind.prepare_for_status_update and metadata.body_changed(obj, stored):
         current = metadata.current_metadata(obj)
         if current.generation == old.generation:
