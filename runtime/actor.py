@@ -23,7 +23,7 @@ from kubeloop.runtime.log import Logger, get_logger
 from kubeloop.runtime.tasks import Child as Child
 
 if TYPE_CHECKING:
-    from kubeloop.runtime.network import Network
+    from kubeloop.runtime.network import Connection, Network
     from kubeloop.runtime.system import Slot, System
 
 
@@ -164,6 +164,15 @@ class ActorRef:
             life.put_nowait(message)
         else:
             self._network.send(self._source, self._slot.host, self._put_if_running, message)
+
+    def open_connection(self, on_cut: Callable[[], None]) -> "Connection | None":
+        """A long-lived connection to the target's host (Network.open); None on one host, where nothing can cut it.
+
+        Raises Unreachable when there is no way now.
+        """
+        if self._slot.host == self._source:
+            return None
+        return self._network.open(self._source, self._slot.host, on_cut)
 
     def _put_if_running(self, message: Any) -> None:
         life = self._slot.live

@@ -105,7 +105,7 @@ class Kubelet(Actor):
         self._self = self.self_ref
         self._runtime_ref = self.ref(self._runtime_name)
         self.registration = Registration(self, self._lease_duration_seconds)
-        self._events = EventRecorder(self.client, "kubelet", self.identity.name, self.clock)
+        self._events = EventRecorder(self.client, "kubelet", self.identity.name, self.clock, spawner=self)
         self.factory = InformerFactory(self.client, self, self.clock)
         self.dependencies = Dependencies(self, self.ref(self._proxy_name) if self._proxy_name else None)
         self.defer(self._end)

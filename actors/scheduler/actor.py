@@ -49,7 +49,7 @@ class Scheduler(Actor):
 
     async def on_start(self) -> None:
         clock = self.context.clock
-        self._events = EventRecorder(self.client, self.scheduler_names[0], self.context.host, clock)
+        self._events = EventRecorder(self.client, self.scheduler_names[0], self.context.host, clock, spawner=self)
         self._factory = InformerFactory(self.client, self, clock)
         self.defer(self._factory.stop)
         self._pods: Informer[Pod] = self._factory.informer("pods")

@@ -1,0 +1,449 @@
+"""The typed client of the API server: what every process of the cluster, and every embedder, speaks through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+import msgspec
+
+from kubeloop.actors.api import meta
+from kubeloop.actors.api.resources import ResourceType, resource_for
+from kubeloop.actors.apiserver.messages import NO_OPTIONS, Request, Response, UserInfo
+from kubeloop.actors.client.stream import WatchStream
+from kubeloop.actors.client.transport import InProcessTransport, Transport
+from kubeloop.runtime.actor import ActorRef
+
+if TYPE_CHECKING:
+    from kubeloop.actors.apiserver.messages import WatchHandle, WatchSink
+
+T = TypeVar("T")
+PATCH_TYPES = {
+    "strategic": "application/strategic-merge-patch+json",
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+
+
+class ObjectList(msgspec.Struct, Generic[T], frozen=True):
+    """What `list` answers: the objects, and the list's metadata."""
+
+    items: Sequence[T]
+    resource_version: str
+    continue_: str = ""
+    remaining_item_count: int | None = None
+
+
+class Client:
+    """One identity's way to one API server.
+
+    `resource` is a type (`Pod`), a plural, singular or short name ("pods", "deployments.apps"), or an object.
+    A namespace of None is "default" where one object is meant, and all namespaces for list and watch.
+    Built-in objects come back as frozen Structs, custom resources as dicts. In process they are the API server's own.
+    Every method raises StatusError with the API server's Status, or ConnectionError when none answers.
+    """
+
+    def __init__(self, transport: Transport, *, user: UserInfo | None = None, user_agent: str = "kubeloop") -> None:
+        self.transport = transport
+        self.user = user
+        self.user_agent = user_agent
+
+    @classmethod
+    def in_process(
+        cls,
+        apiserver: ActorRef,
+        *,
+        user: str = "system:admin",
+        groups: Sequence[str] = ("system:masters",),
+        user_agent: str = "kubeloop",
+    ) -> Self:
+        """A client of an API server in this process, as the user it says to be."""
+        info = UserInfo(name=user, groups=(*groups, "system:authenticated"))
+        return cls(InProcessTransport(apiserver), user=info, user_agent=user_agent)
+
+    @classmethod
+    async def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:
+        """A client over HTTPS, for the current context of a kubeconfig or the one named.
+
+        Raises FileNotFoundError, and ValueError for a file that is no kubeconfig or lacks what it refers to.
+        """
+        from kubeloop.actors.client.http import HttpTransport
+        from kubeloop.actors.client.kubeconfig import load
+
+        return cls(HttpTransport(load(Path(path), context)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections; watches of this client end."""
+        await self.transport.aclose()
+
+    # reading
+
+    @overload
+    async def get(self, resource: type[T], name: str, namespace: str | None = None, **options: Any) -> T: ...
+    @overload
+    async def get(self, resource: Any, name: str, namespace: str | None = None, **options: Any) -> Any: ...
+    async def get(
+        self,
+        resource: Any,
+        name: str,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        resource_version: str | None = None,
+    ) -> Any:
+        request = self._request(
+            "get", resource, namespace, name, subresource, _options(resourceVersion=resource_version)
+        )
+        return (await self.transport.request(request)).body
+
+    @overload
+    async def list(self, resource: type[T], namespace: str | None = None, **options: Any) -> ObjectList[T]: ...
+    @overload
+    async def list(self, resource: Any, namespace: str | None = None, **options: Any) -> ObjectList[Any]: ...
+    async def list(
+        self,
+        resource: Any,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int | None = None,
+        continue_: str | None = None,
+        resource_version: str | None = None,
+        resource_version_match: str | None = None,
+    ) -> ObjectList[Any]:
+        options = {
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "limit": limit,
+            "continue": continue_,
+            "resourceVersion": resource_version,
+            "resourceVersionMatch": resource_version_match,
+        }
+        found = self._resource(resource)
+        request = self._collection("list", found, namespace, _options(**options))
+        body = (await self.transport.request(request)).body
+        return ObjectList(body.items, body.resource_version, body.continue_, body.remaining_item_count)
+
+    def watch(
+        self,
+        resource: Any,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        resource_version: str | None = None,
+        timeout_seconds: int | None = None,
+        allow_bookmarks: bool = False,
+        send_initial_events: bool | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """WatchEvents (`.type` ADDED, MODIFIED, DELETED, BOOKMARK, and `.object`) until the server ends the watch.
+
+        A failure that comes through the watch is raised as StatusError (410 Expired: list again). A consumer that falls
+        behind by limits.watch_events_buffered_max events loses the watch with a StatusError 429.
+        """
+        options = {
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+            "resourceVersion": resource_version,
+            "timeoutSeconds": timeout_seconds,
+            "allowWatchBookmarks": allow_bookmarks or None,
+            "sendInitialEvents": send_initial_events,
+            "resourceVersionMatch": "NotOlderThan" if send_initial_events is not None else None,
+        }
+        request = self._collection("watch", self._resource(resource), namespace, _options(**options))
+        return WatchStream(self.transport, request).events()
+
+    async def open_watch(
+        self, resource: Any, namespace: str | None, sink: WatchSink, options: Mapping[str, str]
+    ) -> WatchHandle:
+        """A watch that pushes into `sink`, synchronously; what informers use. Options by their API names."""
+        request = self._collection("watch", self._resource(resource), namespace, options)
+        return await self.transport.watch(request, sink)
+
+    # writing
+
+    async def create(
+        self,
+        obj: T,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        name: str = "",
+        dry_run: bool = False,
+        field_manager: str | None = None,
+        field_validation: str | None = None,
+    ) -> T:
+        options = _write_options(dry_run, field_manager, field_validation)
+        resource = resource_for(obj)
+        namespace = meta.namespace(obj) or namespace
+        request = self._request("create", resource, namespace, name, subresource, options, body=obj)
+        answer: T = (await self.transport.request(request)).body
+        return answer
+
+    async def update(
+        self,
+        obj: T,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        field_manager: str | None = None,
+        field_validation: str | None = None,
+    ) -> T:
+        """Replaces the object. With its resource_version set, raises StatusError 409 when it has changed since."""
+        options = _write_options(dry_run, field_manager, field_validation)
+        request = self._of(obj, "update", subresource, options, obj)
+        answer: T = (await self.transport.request(request)).body
+        return answer
+
+    async def update_status(self, obj: T, *, field_manager: str | None = None) -> T:
+        return await self.update(obj, subresource="status", field_manager=field_manager)
+
+    async def patch(
+        self,
+        resource: Any,
+        name: str,
+        patch: Any,
+        namespace: str | None = None,
+        *,
+        type: str = "strategic",
+        subresource: str = "",
+        force: bool = False,
+        dry_run: bool = False,
+        field_manager: str | None = None,
+        field_validation: str | None = None,
+    ) -> Any:
+        """Patches: `type` is "strategic", "merge", "json" (then `patch` is a list of operations) or "apply"."""
+        if type not in PATCH_TYPES:
+            raise ValueError(f"patch type {type!r}: one of {', '.join(PATCH_TYPES)}")
+        if type == "strategic" and self._resource(resource).type is None:
+            type = "merge"  # custom resources know no strategic merge patch
+        options = {**_write_options(dry_run, field_manager, field_validation)}
+        if type == "apply":
+            options["force"] = str(force).lower()
+            options.setdefault("fieldManager", "kubeloop")
+        request = self._request(
+            "patch", resource, namespace, name, subresource, options, body=patch, content_type=PATCH_TYPES[type]
+        )
+        return (await self.transport.request(request)).body
+
+    async def apply(
+        self,
+        obj: T,
+        *,
+        field_manager: str = "kubeloop",
+        force: bool = False,
+        subresource: str = "",
+        dry_run: bool = False,
+        field_validation: str | None = None,
+    ) -> T:
+        """Server-side apply. Raises StatusError 409 when another manager owns a field, unless `force`."""
+        options = {**_write_options(dry_run, field_manager, field_validation), "force": str(force).lower()}
+        request = self._of(obj, "patch", subresource, options, obj, PATCH_TYPES["apply"])
+        answer: T = (await self.transport.request(request)).body
+        return answer
+
+    async def delete(
+        self,
+        resource: Any,
+        name: str | None = None,
+        namespace: str | None = None,
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+        preconditions: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Any:
+        """Deletes the object named, or `resource` itself when it is an object. Returns the object or a Status.
+
+        propagation_policy: Background, Foreground or Orphan. preconditions: {"uid": ..., "resourceVersion": ...}.
+        """
+        if name is None:
+            name, namespace = meta.name(resource), meta.namespace(resource) or namespace
+        body = _delete_options(grace_period_seconds, propagation_policy, preconditions)
+        options = _options(dryRun="All" if dry_run else None)
+        request = self._request("delete", resource, namespace, name, "", options, body=body)
+        return (await self.transport.request(request)).body
+
+    async def delete_collection(
+        self,
+        resource: Any,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+    ) -> Any:
+        options = _options(labelSelector=label_selector, fieldSelector=field_selector)
+        request = self._collection("deletecollection", self._resource(resource), namespace, options)
+        body = _delete_options(grace_period_seconds, propagation_policy, None)
+        return (await self.transport.request(msgspec.structs.replace(request, body=body))).body
+
+    # subresources
+
+    async def bind(self, pod: Any, node_name: str) -> None:
+        """Binds a pod to a node (pods/binding), as a scheduler does."""
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node_name},
+        }
+        await self.transport.request(self._of(pod, "create", "binding", NO_OPTIONS, binding))
+
+    async def evict(self, name: str, namespace: str | None = None, *, grace_period_seconds: int | None = None) -> Any:
+        """Evicts a pod. Raises StatusError 429 while a PodDisruptionBudget forbids it."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace or "default"},
+        }
+        if grace_period_seconds is not None:
+            eviction["deleteOptions"] = {"gracePeriodSeconds": grace_period_seconds}
+        request = self._request("create", "pods", namespace, name, "eviction", NO_OPTIONS, body=eviction)
+        return (await self.transport.request(request)).body
+
+    async def get_scale(self, resource: Any, name: str, namespace: str | None = None) -> Any:
+        return await self.get(resource, name, namespace, subresource="scale")
+
+    async def scale(self, resource: Any, name: str, replicas: int, namespace: str | None = None) -> Any:
+        """Sets spec.replicas through the scale subresource."""
+        patch = {"spec": {"replicas": replicas}}
+        return await self.patch(resource, name, patch, namespace, type="merge", subresource="scale")
+
+    async def logs(
+        self,
+        name: str,
+        namespace: str | None = None,
+        *,
+        container: str | None = None,
+        follow: bool = False,
+        previous: bool = False,
+        tail_lines: int | None = None,
+        since_seconds: int | None = None,
+        timestamps: bool = False,
+    ) -> AsyncGenerator[bytes, None]:
+        """A pod's log, chunk by chunk; with `follow` until its container ends."""
+        options = _options(
+            container=container,
+            follow=follow or None,
+            previous=previous or None,
+            tailLines=tail_lines,
+            sinceSeconds=since_seconds,
+            timestamps=timestamps or None,
+        )
+        body = await self.transport.stream(self._request("get", "pods", namespace, name, "log", options))
+        return _chunks(body)
+
+    async def raw(self, request: Request) -> Response:
+        """Any request, sent as this client's user."""
+        return await self.transport.request(msgspec.structs.replace(request, user=self.user))
+
+    # building requests
+
+    def _resource(self, resource: Any) -> ResourceType:
+        return resource if isinstance(resource, ResourceType) else resource_for(resource)
+
+    def _request(
+        self,
+        verb: str,
+        resource: Any,
+        namespace: str | None,
+        name: str,
+        subresource: str,
+        options: Mapping[str, str],
+        *,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Request:
+        found = resource if type(resource) is ResourceType else resource_for(resource)
+        return Request(
+            verb,
+            found.group,
+            found.version,
+            found.plural,
+            (namespace or "default") if found.namespaced else "",
+            name,
+            subresource,
+            body,
+            content_type,
+            options,
+            self.user,
+            self.user_agent,
+        )
+
+    def _of(
+        self,
+        obj: Any,
+        verb: str,
+        subresource: str,
+        options: Mapping[str, str],
+        body: Any,
+        content_type: str = "application/json",
+    ) -> Request:
+        return self._request(
+            verb,
+            resource_for(obj),
+            meta.namespace(obj) or None,
+            meta.name(obj) or "",
+            subresource,
+            options,
+            body=body,
+            content_type=content_type,
+        )
+
+    def _collection(
+        self, verb: str, resource: ResourceType, namespace: str | None, options: Mapping[str, str]
+    ) -> Request:
+        return Request(
+            verb=verb,
+            group=resource.group,
+            version=resource.version,
+            resource=resource.plural,
+            namespace=(namespace or "") if resource.namespaced else "",
+            options=options,
+            user=self.user,
+            user_agent=self.user_agent,
+        )
+
+
+def _options(**options: Any) -> Mapping[str, str]:
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return NO_OPTIONS
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+
+
+def _write_options(dry_run: bool, field_manager: str | None, field_validation: str | None) -> Mapping[str, str]:
+    if not dry_run and field_manager is None and field_validation is None:
+        return NO_OPTIONS
+    return _options(dryRun="All" if dry_run else None, fieldManager=field_manager, fieldValidation=field_validation)
+
+
+def _delete_options(
+    grace_period_seconds: int | None, propagation_policy: str | None, preconditions: Mapping[str, str] | None
+) -> dict[str, Any] | None:
+    given = {
+        "gracePeriodSeconds": grace_period_seconds,
+        "propagationPolicy": propagation_policy,
+        "preconditions": dict(preconditions) if preconditions else None,
+    }
+    body = {name: value for name, value in given.items() if value is not None}
+    return {"apiVersion": "v1", "kind": "DeleteOptions", **body} if body else None
+
+
+async def _chunks(body: Any) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in body:
+            yield chunk
+    finally:
+        await body.aclose()

@@ -1,0 +1,113 @@
+"""Events (core/v1) as client-go's recorder writes them: told once, repeated ones counted.
+
+Follows the Event v1 core reference. Recording never fails and never waits; what cannot be written is dropped and logged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Any
+
+from kubeloop.actors.api import meta
+from kubeloop.actors.api.core_v1 import Event, EventSource, ObjectReference
+from kubeloop.actors.api.errors import StatusError, is_not_found
+from kubeloop.actors.api.meta_v1 import ObjectMeta
+from kubeloop.actors.api.resources import resource_for
+from kubeloop.actors.client import limits
+from kubeloop.actors.client.client import Client
+from kubeloop.runtime.actor import ActorStopped
+from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.log import get_logger
+from kubeloop.runtime.tasks import Spawner
+
+
+class _Told:
+    __slots__ = ("count", "name", "namespace")
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.count = 1
+
+
+class EventRecorder:
+    """Records events of one component on one host ("" where a component has no host of its own)."""
+
+    def __init__(self, client: Client, component: str, host: str, clock: Clock, *, spawner: Spawner) -> None:
+        self._client = client
+        self._source = EventSource(component=component, host=host or None)
+        self._clock = clock
+        self._spawner = spawner
+        self._waiting: deque[tuple[Any, ...]] = deque(maxlen=limits.events_aggregated_max)
+        self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
+        self._writing = False
+
+    def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str | None = None) -> None:
+        """Records that `reason` happened to `obj`. `type` is Normal or Warning; `field_path` e.g. spec.containers{web}."""
+        self._waiting.append((obj, type, reason, message, field_path, self._clock.now()))
+        if not self._writing:
+            self._writing = True
+            try:
+                self._spawner.spawn(self._write, name="events")
+            except ActorStopped:
+                self._waiting.clear()
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                try:
+                    await self._write_one(*self._waiting.popleft())
+                except (StatusError, OSError, TimeoutError) as error:
+                    get_logger().debug("event_dropped", error=str(error))
+        finally:
+            self._writing = False
+
+    async def _write_one(
+        self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float
+    ) -> None:
+        key = (meta.uid(obj) or meta.key(obj), type_, reason, message, field_path or "")
+        told = self._told.get(key)
+        if told is not None:
+            self._told.move_to_end(key)
+            told.count += 1
+            changes = {"count": told.count, "lastTimestamp": self._clock.now_rfc3339()}
+            try:
+                await self._client.patch("events", told.name, changes, told.namespace, type="merge")
+                return
+            except StatusError as error:
+                if not is_not_found(error):
+                    raise
+        event = self._new_event(obj, type_, reason, message, field_path, now)
+        await self._client.create(event)
+        assert event.metadata is not None
+        self._told[key] = _Told(event.metadata.name or "", event.metadata.namespace or "")
+        if len(self._told) > limits.events_aggregated_max:
+            self._told.popitem(last=False)
+
+    def _new_event(self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float) -> Event:
+        resource = resource_for(obj)
+        namespace = meta.namespace(obj) or "default"
+        stamp = self._clock.now_rfc3339()
+        return Event(
+            metadata=ObjectMeta(
+                name=f"{meta.name(obj)}.{int(now * 1e9):x}{self._clock.random.getrandbits(12):03x}", namespace=namespace
+            ),
+            involved_object=ObjectReference(
+                kind=resource.kind,
+                api_version=f"{resource.group}/{resource.version}" if resource.group else resource.version,
+                name=meta.name(obj),
+                namespace=meta.namespace(obj) or None,
+                uid=meta.uid(obj),
+                resource_version=meta.resource_version(obj),
+                field_path=field_path,
+            ),
+            type=type_,
+            reason=reason,
+            message=message,
+            source=self._source,
+            first_timestamp=stamp,
+            last_timestamp=stamp,
+            count=1,
+            reporting_component=self._source.component,
+            reporting_instance=self._source.host or "",
+        )

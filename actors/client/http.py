@@ -1,0 +1,235 @@
+"""HTTPS to any API server: kubeloop's, or a real one. aiohttp is imported with this module, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from kubeloop.actors.api import codec, errors
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.api.resources import resource_for
+from kubeloop.actors.apiserver.messages import ObjectListing, Request, Response, WatchEvent, WatchHandle, WatchSink
+from kubeloop.actors.client import limits
+from kubeloop.actors.client.transport import ApiServerUnavailable, ServerAddress
+
+METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "watch": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+    "deletecollection": "DELETE",
+}
+
+
+class HttpTransport:
+    def __init__(self, address: ServerAddress) -> None:
+        self._address = address
+        self._session: aiohttp.ClientSession | None = None
+        self._watches: dict[asyncio.Task[None], None] = {}
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            headers = {"User-Agent": "kubeloop", "Accept": "application/json"}
+            if self._address.token:
+                headers["Authorization"] = f"Bearer {self._address.token}"
+            auth = None
+            if self._address.username:
+                auth = aiohttp.BasicAuth(self._address.username, self._address.password or "")
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_timeout_seconds)
+            connector = aiohttp.TCPConnector(ssl=ssl_context(self._address), limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, headers=headers, auth=auth, timeout=timeout)
+        return self._session
+
+    async def request(self, request: Request) -> Response:
+        body, content_type = encode_body(request)
+        timeout = aiohttp.ClientTimeout(total=limits.request_timeout_seconds)
+        try:
+            async with self._send(request, body, content_type, timeout) as answer:
+                raw = await answer.read()
+                if answer.status >= 400:
+                    raise status_error(answer.status, raw)
+                warnings = answer.headers.getall("Warning", [])
+                return Response(code=answer.status, body=decode_body(request, raw), warnings=warnings)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiServerUnavailable(f"{self._address.server}: {error or type(error).__name__}") from error
+
+    async def watch(self, request: Request, sink: WatchSink) -> WatchHandle:
+        options = {**request.options, "watch": "true"}
+        request = msgspec.structs.replace(request, options=options)
+        try:
+            answer = await self._send(request, None, "", None)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiServerUnavailable(f"{self._address.server}: {error or type(error).__name__}") from error
+        if answer.status >= 400:
+            raise status_error(answer.status, await answer.read())
+        task = asyncio.get_running_loop().create_task(self._pump(request, answer, sink))
+        self._watches[task] = None
+        task.add_done_callback(lambda done: self._watches.pop(done, None))
+        return WatchHandle(cancel=task.cancel)
+
+    async def _pump(self, request: Request, answer: aiohttp.ClientResponse, sink: WatchSink) -> None:
+        """Hands each line of a watch to its sink; the one task that a watch over HTTPS has."""
+        error: Exception | None = None
+        type_ = _type_of(request)
+        try:
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        sink.on_event(decode_event(line, type_))
+                if len(rest) > limits.watch_line_bytes_max:
+                    raise ApiServerUnavailable(f"a watch event is larger than {limits.watch_line_bytes_max} bytes")
+        except (aiohttp.ClientError, TimeoutError, OSError) as broken:
+            error = ApiServerUnavailable(f"{self._address.server}: {broken or type(broken).__name__}")
+        finally:
+            answer.close()
+        sink.on_closed(error)
+
+    async def stream(self, request: Request) -> Any:
+        try:
+            answer = await self._send(request, None, "", None)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiServerUnavailable(f"{self._address.server}: {error or type(error).__name__}") from error
+        if answer.status >= 400:
+            raise status_error(answer.status, await answer.read())
+        return _Body(answer)
+
+    def _send(
+        self, request: Request, body: bytes | None, content_type: str, timeout: aiohttp.ClientTimeout | None
+    ) -> Any:
+        headers = {"Content-Type": content_type} if body is not None else None
+        url = self._address.server + path_of(request)
+        arguments: dict[str, Any] = {"params": dict(request.options), "data": body, "headers": headers}
+        if timeout is not None:
+            arguments["timeout"] = timeout
+        return self._open_session().request(METHODS[request.verb], url, **arguments)
+
+    async def aclose(self) -> None:
+        for task in list(self._watches):
+            task.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+class _Body:
+    """A streamed answer."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self._chunks = answer.content.iter_any()
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._chunks.__anext__()
+
+    async def aclose(self) -> None:
+        self._answer.close()
+
+
+def path_of(request: Request) -> str:
+    """The path of the API concepts page: /api/v1/namespaces/NS/pods/NAME/status."""
+    root = f"/apis/{request.group}/{request.version}" if request.group else f"/api/{request.version}"
+    parts = [root]
+    if request.namespace:
+        parts.append(f"namespaces/{quote(request.namespace, safe='')}")
+    parts.append(request.resource)
+    if request.name:
+        parts.append(quote(request.name, safe=":"))
+    if request.subresource:
+        parts.append(request.subresource)
+    return "/".join(parts)
+
+
+def encode_body(request: Request) -> tuple[bytes | None, str]:
+    body = request.body
+    if body is None:
+        return None, request.content_type
+    if isinstance(body, bytes):
+        return body, request.content_type
+    return codec.encode(body), request.content_type
+
+
+def decode_body(request: Request, raw: bytes) -> Any:
+    if request.verb == "list":
+        document = msgspec.json.decode(raw)
+        head = document.get("metadata") or {}
+        items = [_typed(request, document, item) for item in document.get("items") or ()]
+        return ObjectListing(
+            items=items,
+            resource_version=head.get("resourceVersion", ""),
+            continue_=head.get("continue", ""),
+            remaining_item_count=head.get("remainingItemCount"),
+        )
+    document = msgspec.json.decode(raw)
+    return _to_object(document)
+
+
+def _typed(request: Request, listing: dict[str, Any], item: dict[str, Any]) -> Any:
+    item.setdefault("apiVersion", listing.get("apiVersion", ""))
+    item.setdefault("kind", str(listing.get("kind", "")).removesuffix("List"))
+    return _to_object(item)
+
+
+def _to_object(document: Any) -> Any:
+    """A Struct for a built-in kind; everything else (Status, custom resources) stays a dict."""
+    if not isinstance(document, dict):
+        return document
+    try:
+        type_ = resource_for((document.get("apiVersion", ""), document.get("kind", ""))).type
+    except (LookupError, ValueError):
+        return document
+    return document if type_ is None else codec.decode_object(document, type_).obj
+
+
+def _type_of(request: Request) -> Any:
+    return None
+
+
+def decode_event(line: bytes, type_: Any) -> WatchEvent:
+    document = msgspec.json.decode(line)
+    if document["type"] == "ERROR":
+        return WatchEvent("ERROR", document["object"])
+    return WatchEvent(document["type"], _to_object(document["object"]))
+
+
+def status_error(code: int, raw: bytes) -> StatusError:
+    """The Status that came, or one made of what a proxy said instead."""
+    try:
+        status = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        return StatusError({"code": code, **status})
+    return errors.failure(code, "", raw[:500].decode("utf-8", "replace"))
+
+
+def ssl_context(address: ServerAddress) -> ssl.SSLContext | bool:
+    if not address.server.startswith("https:"):
+        return False
+    authority = address.authority.decode() if address.authority else None
+    context = ssl.create_default_context(cadata=authority)
+    if address.insecure_skip_tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if address.certificate and address.key:
+        with tempfile.TemporaryDirectory() as folder:  # the ssl module reads key files only
+            path = Path(folder, "client.pem")
+            path.touch(mode=0o600)
+            path.write_bytes(address.certificate + b"\n" + address.key)
+            context.load_cert_chain(path)
+    return context

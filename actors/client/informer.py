@@ -1,0 +1,309 @@
+"""client-go's informer: a local, indexed copy of the objects of one kind, kept up to date by list and watch.
+
+Follows the "efficient detection of changes" section of the API concepts page: list, watch from the list's revision,
+go on from the last revision seen, list again after 410. In process an informer owns no task while it watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from kubeloop.actors.api import meta
+from kubeloop.actors.api.errors import StatusError, is_expired
+from kubeloop.actors.api.resources import ResourceType, resource_for
+from kubeloop.actors.apiserver.messages import WatchEvent, WatchHandle
+from kubeloop.actors.client import limits
+from kubeloop.actors.client.client import Client
+from kubeloop.runtime.backoff import Backoff
+from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.log import get_logger
+from kubeloop.runtime.tasks import Spawner
+
+T = TypeVar("T")
+Handler = Callable[[Any | None, Any | None], None]
+IndexFunction = Callable[[Any], Iterable[str]]
+RECONNECT = Backoff(initial_seconds=limits.reconnect_initial_seconds, max_seconds=limits.reconnect_max_seconds)
+
+
+class Informer(Generic[T]):
+    """The objects as last heard of. Handlers are called synchronously with (old, new), each change once, in order.
+
+    A handler added later is first called with (None, object) for every object that is there. Handlers must not block.
+    The objects are shared: never change one.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: ResourceType,
+        namespace: str | None,
+        options: dict[str, str],
+        spawner: Spawner,
+        clock: Clock,
+    ) -> None:
+        self.resource = resource
+        self._client = client
+        self._namespace = namespace
+        self._options = options
+        self._spawner = spawner
+        self._clock = clock
+        self._objects: dict[str, T] = {}
+        self._handlers: list[Handler] = []
+        self._indexes: dict[str, _Index] = {}
+        self._watch: WatchHandle | None = None
+        self._revision = ""
+        self._failures = 0
+        self._stopped = False
+        self._opening = False
+        self._closed_while_opening: list[Exception | None] = []
+        self.has_synced = False
+
+    # reading
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(list(self._objects.values()))
+
+    def get(self, key: str) -> T | None:
+        """By "namespace/name", or "name" of a cluster-scoped kind."""
+        return self._objects.get(key)
+
+    def list(self, namespace: str | None = None, selector: Any = None) -> list[T]:
+        """`selector`: a Selector of `api.selectors`, or anything with `matches(labels)`."""
+        return [
+            obj
+            for obj in self._objects.values()
+            if (namespace is None or meta.namespace(obj) == namespace)
+            and (selector is None or selector.matches(meta.labels(obj)))
+        ]
+
+    def keys(self) -> Iterable[str]:
+        return self._objects.keys()
+
+    def add_index(self, name: str, function: IndexFunction) -> None:
+        """`function(object)` gives the values under which `by_index(name, value)` finds it."""
+        if name not in self._indexes:
+            index = self._indexes[name] = _Index(function)
+            for key, obj in self._objects.items():
+                index.change(key, None, obj)
+
+    def by_index(self, name: str, value: str) -> list[T]:
+        """In the order in which the objects came. Raises KeyError for an index that was never added."""
+        keys = self._indexes[name].keys.get(value)
+        return [self._objects[key] for key in keys] if keys else []
+
+    def count_by_index(self, name: str, value: str) -> int:
+        """How many objects `by_index` would give, without collecting them."""
+        keys = self._indexes[name].keys.get(value)
+        return len(keys) if keys else 0
+
+    def add_handler(self, handler: Handler) -> None:
+        self._handlers.append(handler)
+        for obj in list(self._objects.values()):
+            handler(None, obj)
+
+    # list and watch
+
+    async def start(self) -> None:
+        """Lists and watches; returns when the first list is in. Waits as long as no API server answers."""
+        while not self._stopped:
+            try:
+                await self._list_and_watch()
+                return
+            except (StatusError, OSError, TimeoutError) as error:
+                await self._wait_after(error)
+
+    async def wait_for_sync(self) -> None:
+        while not self.has_synced and not self._stopped:
+            await self._clock.sleep(0.01)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    async def _list_and_watch(self) -> None:
+        found = await self._client.list(
+            self.resource,
+            self._namespace,
+            label_selector=self._options.get("labelSelector"),
+            field_selector=self._options.get("fieldSelector"),
+        )
+        self._replace(found.items)
+        self._revision = found.resource_version
+        await self._open_watch()
+        self.has_synced = True
+        self._failures = 0
+
+    async def _open_watch(self) -> None:
+        options = {**self._options, "resourceVersion": self._revision, "allowWatchBookmarks": "true"}
+        self._opening = True
+        self._closed_while_opening.clear()
+        try:
+            watch = await self._client.open_watch(self.resource, self._namespace, self, options)
+        finally:
+            self._opening = False
+        if self._stopped:
+            watch.cancel()
+        elif self._closed_while_opening:
+            watch.cancel()
+            self._lost(self._closed_while_opening[0])
+        else:
+            self._watch = watch
+
+    def on_event(self, event: WatchEvent) -> None:
+        """WatchSink."""
+        if self._stopped:
+            return
+        if event.type == "ERROR":
+            self._lost(StatusError(event.object))
+            return
+        obj = event.object
+        self._revision = meta.resource_version(obj) or self._revision
+        if event.type == "BOOKMARK":
+            return
+        key = meta.key(obj)
+        old = self._objects.get(key)
+        self._failures = 0
+        if event.type == "DELETED":
+            if old is not None:
+                self._change(key, obj, None)
+        elif old is None or meta.resource_version(old) != meta.resource_version(obj):
+            self._change(key, old, obj)
+
+    def on_closed(self, error: Exception | None) -> None:
+        """WatchSink."""
+        self._lost(error)
+
+    def _lost(self, error: Exception | None) -> None:
+        if self._stopped:
+            return
+        if self._opening:
+            self._closed_while_opening.append(error)
+            return
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._spawner.spawn(self._resume, error, name=f"informer {self.resource.plural}")
+
+    async def _resume(self, error: Exception | None) -> None:
+        """Watches again from the last revision; lists again when that one is gone, or we were told so."""
+        relist = error is not None and is_expired(error)
+        if error is not None and not relist:
+            await self._wait_after(error)
+        while not self._stopped and self._watch is None:
+            try:
+                if relist:
+                    await self._list_and_watch()
+                else:
+                    await self._open_watch()
+                return
+            except (StatusError, OSError, TimeoutError) as again:
+                relist = relist or isinstance(again, StatusError)
+                await self._wait_after(again)
+
+    async def _wait_after(self, error: Exception) -> None:
+        self._failures += 1
+        delay = RECONNECT.delay_seconds(self._failures - 1) * self._clock.random.uniform(0.8, 1.2)
+        get_logger().debug("informer_reconnects", resource=self.resource.plural, error=str(error), delay_seconds=delay)
+        await self._clock.sleep(delay)
+
+    def _replace(self, objects: Iterable[T]) -> None:
+        """The world after a new list: what is new, what changed, what went meanwhile."""
+        listed = {meta.key(obj): obj for obj in objects}
+        for key in [key for key in self._objects if key not in listed]:
+            self._change(key, self._objects[key], None)
+        for key, obj in listed.items():
+            old = self._objects.get(key)
+            if old is None:
+                self._change(key, None, obj)
+            elif meta.uid(old) != meta.uid(obj):
+                self._change(key, old, None)
+                self._change(key, None, obj)
+            elif meta.resource_version(old) != meta.resource_version(obj):
+                self._change(key, old, obj)
+
+    def _change(self, key: str, old: T | None, new: T | None) -> None:
+        indexed = self._objects.get(key)
+        if new is None:
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = new
+        for index in self._indexes.values():
+            index.change(key, indexed, new)
+        for handler in self._handlers:
+            handler(old, new)
+
+
+class _Index:
+    __slots__ = ("function", "keys")
+
+    def __init__(self, function: IndexFunction) -> None:
+        self.function = function
+        self.keys: dict[str, dict[str, None]] = {}
+
+    def change(self, key: str, old: Any | None, new: Any | None) -> None:
+        before = tuple(self.function(old)) if old is not None else ()
+        after = tuple(self.function(new)) if new is not None else ()
+        if before == after:
+            return
+        for value in before:
+            keys = self.keys.get(value)
+            if keys is not None:
+                keys.pop(key, None)
+                if not keys:
+                    del self.keys[value]
+        for value in after:
+            self.keys.setdefault(value, {})[key] = None
+
+
+class InformerFactory:
+    """The informers of one process: one a kind and selection, shared by everybody in it."""
+
+    def __init__(self, client: Client, spawner: Spawner, clock: Clock) -> None:
+        self._client = client
+        self._spawner = spawner
+        self._clock = clock
+        self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
+        self._started: dict[Informer[Any], None] = {}
+
+    def informer(
+        self,
+        resource: Any,
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+    ) -> Informer[Any]:
+        """The shared informer of a type or plural name; `start` makes it list."""
+        found = resource if isinstance(resource, ResourceType) else resource_for(resource)
+        selectors = {"fieldSelector": field_selector, "labelSelector": label_selector}
+        options = {name: value for name, value in selectors.items() if value is not None}
+        key = (found.group, found.version, found.plural, namespace, field_selector, label_selector)
+        informer = self._informers.get(key)
+        if informer is None:
+            informer = Informer(self._client, found, namespace, options, self._spawner, self._clock)
+            self._informers[key] = informer
+        return informer
+
+    async def start(self) -> None:
+        """Starts every informer that is not started yet; returns when all have synced."""
+        for informer in list(self._informers.values()):
+            if informer not in self._started:
+                self._started[informer] = None
+                await informer.start()
+
+    def discard(self, informer: Informer[Any]) -> None:
+        """Stops one that nobody needs any more: its kind is no longer served."""
+        informer.stop()
+        self._started.pop(informer, None)
+        for key in [key for key, each in self._informers.items() if each is informer]:
+            del self._informers[key]
+
+    def stop(self) -> None:
+        for informer in self._informers.values():
+            informer.stop()

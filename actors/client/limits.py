@@ -1,0 +1,12 @@
+"""What a client keeps at most."""
+
+watch_events_buffered_max = 100_000
+"""Events that a `client.watch` holds for a consumer that is slower than the cluster."""
+request_timeout_seconds = 60.0
+connect_timeout_seconds = 10.0
+watch_line_bytes_max = 16 * 1024 * 1024
+events_aggregated_max = 4_096
+"""Different events that a recorder remembers, to count repetitions."""
+reconnect_initial_seconds = 0.05
+reconnect_max_seconds = 30.0
+list_page_objects = 5_000
