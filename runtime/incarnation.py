@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kubeloop.runtime.errors import ActorStopped, MailboxFull, ReplyError, Unreachable
 from kubeloop.runtime.limits import DRAIN_MESSAGES_MAX
 from kubeloop.runtime.mailbox import Ask, Mailbox, fail
-from kubeloop.runtime.tasks import Child, name_of
+from kubeloop.runtime.tasks import Child, name_of, start_coroutine
 
 if TYPE_CHECKING:
     from kubeloop.runtime.actor import Actor
@@ -24,10 +24,10 @@ TIMERS_SWEEP_MIN = 64
 
 class Incarnation:
     __slots__ = (
-        "_child_numbers",
         "_deferred",
         "_drain",
         "_in_hand",
+        "_timer_numbers",
         "_timers",
         "_timers_sweep",
         "actor",
@@ -56,8 +56,8 @@ class Incarnation:
         self.started = False
         self.ended = False
         self.mailbox: Mailbox | None = None
-        self.children: dict[int, tuple[Child, asyncio.Future[Any] | None]] = {}
-        self._child_numbers = itertools.count()
+        self.children: dict[asyncio.Task[Any], Child] = {}
+        self._timer_numbers = itertools.count()
         self._drain: Child | None = None
         self._in_hand: Ask | None = None
         self._timers: dict[int, asyncio.TimerHandle] | None = None
@@ -143,7 +143,7 @@ class Incarnation:
         self, coroutine: Coroutine[Any, Any, Any], waits_for: Any, reply: "asyncio.Future[Any] | None"
     ) -> Child:
         self.in_flight += 1
-        return self._adopt(self._rest(coroutine, waits_for, reply), "message", reply)
+        return self._adopt(self._rest(coroutine, waits_for, reply), Child("message", reply))
 
     async def _rest(
         self, coroutine: Coroutine[Any, Any, Any], waits_for: Any, reply: "asyncio.Future[Any] | None"
@@ -181,7 +181,7 @@ class Incarnation:
     def start_drain(self, child: Child) -> None:
         if not self.ended:
             drain = self._drain_concurrent() if self.concurrent else self._drain_in_order()
-            self._adopt(drain, "mailbox", None, child)
+            self._adopt(drain, child)
 
     async def _drain_in_order(self) -> None:
         in_a_row = 0
@@ -264,7 +264,7 @@ class Incarnation:
                 reply.add_done_callback(lambda _: child.cancel() if reply.cancelled() else None)
 
     async def _wait_for_flight(self) -> None:
-        tasks = [child._task for child, _ in self.children.values() if child is not self._drain and child._task]
+        tasks = [task for task, child in self.children.items() if child is not self._drain]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     def _rest_idle(self) -> None:
@@ -278,30 +278,19 @@ class Incarnation:
         """A child task; its exception crashes the actor. Raises ActorStopped when this life is over."""
         if self.ended:
             raise ActorStopped(f"{self.slot.name} does not run")
-        child = Child(name or name_of(function))
-        return self._adopt(self._run_child(child, function, args), child.name, None, child)
+        return self._adopt(start_coroutine(function, args), Child(name or name_of(function)))
 
-    async def _run_child(self, child: Child, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
-        try:
-            return await function(*args)
-        except Exception as error:
-            child.error = error
-            self.crash(error)
-
-    def _adopt(
-        self,
-        coroutine: Coroutine[Any, Any, Any],
-        name: str,
-        reply: "asyncio.Future[Any] | None",
-        child: Child | None = None,
-    ) -> Child:
-        if child is None:
-            child = Child(name)
-        number = next(self._child_numbers)
-        task = child._task = self.system.create_task(coroutine, f"{self.slot.name}: {name}")
-        self.children[number] = (child, reply)
-        task.add_done_callback(lambda _: self.children.pop(number, None))
+    def _adopt(self, coroutine: Coroutine[Any, Any, Any], child: Child) -> Child:
+        task = child._task = self.system.create_task(coroutine, f"{self.slot.name}: {child.name}")
+        self.children[task] = child
+        task.add_done_callback(self._child_ended)
         return child
+
+    def _child_ended(self, task: "asyncio.Task[Any]") -> None:
+        del self.children[task]
+        self.system.task_ended(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.crash(error)
 
     def tell_later(self, delay_seconds: float, message: Any) -> asyncio.TimerHandle:
         if self.ended:
@@ -313,7 +302,7 @@ class Incarnation:
             for number in [number for number, timer in timers.items() if timer.cancelled()]:
                 del timers[number]
             self._timers_sweep = max(TIMERS_SWEEP_MIN, 2 * len(timers))
-        number = next(self._child_numbers)
+        number = next(self._timer_numbers)
         timers[number] = timer = self.system.loop.call_later(delay_seconds, self._time_is_up, number, message)
         return timer
 
@@ -368,11 +357,10 @@ class Incarnation:
             timer.cancel()
         self._timers = None
         tasks = []
-        for child, reply in list(self.children.values()):
-            if reply is not None:
-                fail(reply, ActorStopped(reason))
-            task = child._task
-            if task is not None and not task.done():
+        for task, child in list(self.children.items()):
+            if child.reply is not None:
+                fail(child.reply, ActorStopped(reason))
+            if not task.done():
                 task.cancel()
                 tasks.append(task)
         for callback in reversed(self._deferred or ()):

@@ -16,7 +16,7 @@ from kubeloop.runtime.log import Logger, get_logger
 from kubeloop.runtime.network import Network
 from kubeloop.runtime.supervisor import RestartPolicy as RestartPolicy
 from kubeloop.runtime.supervisor import Supervisor
-from kubeloop.runtime.tasks import Child, name_of
+from kubeloop.runtime.tasks import Child, name_of, start_coroutine
 
 State = Literal["absent", "starting", "running", "stopping", "stopped", "backoff", "down", "failed"]
 VIRTUAL_EPOCH_SECONDS = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -102,8 +102,7 @@ class System:
         self._slots: dict[str, Slot] = {}
         self._started: dict[str, Slot] = {}  # in start order
         self._hosts: dict[str, Host] = {}
-        self._children: dict[int, Child] = {}
-        self._group = asyncio.TaskGroup()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._woken: list[tuple[Incarnation, Child]] | None = None
         self._host_task: asyncio.Task[Any]
         self._failure: Exception | None = None
@@ -116,7 +115,6 @@ class System:
         self.clock = self._clock
         self.network = Network(self.clock)
         self._delivery = self.clock.stream("delivery") if virtual else None
-        await self._group.__aenter__()
         task = asyncio.current_task()
         assert task is not None
         self._host_task = task
@@ -132,8 +130,7 @@ class System:
             if self._failure is None:
                 raise
         finally:
-            self._end_all()
-            await self._group.__aexit__(None, None, None)
+            await self._end_all()
         if self._failure is not None and self._host_task.uncancel() == 0:
             raise self._failure from self._failure.__cause__
         return None
@@ -316,22 +313,23 @@ class System:
         if self.closing:
             raise ActorStopped("the system is closing")
         child = Child(name or name_of(function))
-
-        async def run() -> Any:
-            try:
-                return await function(*args)
-            except Exception as error:
-                child.error = error
-                self.fail(error)
-
-        child._task = self.create_task(run(), child.name)
-        self._children[id(child)] = child
-        child._task.add_done_callback(lambda _: self._children.pop(id(child), None))
+        child._task = self.create_task(start_coroutine(function, args), child.name)
+        child._task.add_done_callback(self._child_ended)
         return child
 
+    def _child_ended(self, task: "asyncio.Task[Any]") -> None:
+        self.task_ended(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.fail(error)
+
     def create_task(self, coroutine: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
-        """The one place where tasks are made."""
-        return self._group.create_task(coroutine, name=name)
+        """The one place where tasks are made, the one group that owns them. Whoever calls it calls task_ended."""
+        task = self.loop.create_task(coroutine, name=name)
+        self._tasks[task] = None
+        return task
+
+    def task_ended(self, task: "asyncio.Task[Any]") -> None:
+        del self._tasks[task]
 
     def wake(self, life: Incarnation, child: Child) -> None:
         """A mailbox got its first message. In virtual time the seed decides who of those woken together runs first."""
@@ -366,7 +364,8 @@ class System:
         for name in reversed(list(self._started)):
             await self.stop(name)
 
-    def _end_all(self) -> None:
+    async def _end_all(self) -> None:
+        """Ends what still lives, and waits until every task is over, even when cancelled meanwhile."""
         self.closing = True
         for slot in reversed(list(self._started.values())):
             life = slot.live or slot.starting
@@ -377,8 +376,18 @@ class System:
             if life is not None:
                 slot.state = "stopped"
                 life.end("the system ended")
-        for child in list(self._children.values()):
-            child.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        for task in list(self._tasks):
+            task.cancel()
+        while self._tasks:
+            try:
+                await asyncio.wait(list(self._tasks))
+            except asyncio.CancelledError as error:
+                cancelled = error
+                for task in list(self._tasks):
+                    task.cancel()
+        if cancelled is not None:
+            raise cancelled
 
 
 def _statistics(slot: Slot) -> ActorStatistics:

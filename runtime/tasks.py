@@ -1,7 +1,7 @@
 """Child tasks. Everything that runs is a child of an actor or of the System, and ends with it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol
 
 
@@ -16,11 +16,11 @@ class Spawner(Protocol):
 class Child:
     """A child task. Awaiting it waits for its end and gives its result; many may, and leaving does not cancel it."""
 
-    __slots__ = ("_task", "error", "name")
+    __slots__ = ("_task", "name", "reply")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reply: "asyncio.Future[Any] | None" = None) -> None:
         self.name = name
-        self.error: BaseException | None = None
+        self.reply = reply  # of the ask that it works on
         self._task: asyncio.Task[Any] | None = None
 
     def cancel(self) -> None:
@@ -39,11 +39,10 @@ class Child:
     async def wait(self) -> Any:
         """Its result; raises what it raised, or ChildCancelled."""
         task = self._task
-        assert task is not None
+        if task is None:
+            raise ChildCancelled(f"{self.name} never began")
         if not task.done():
             await asyncio.wait([task])
-        if self.error is not None:
-            raise self.error
         if task.cancelled():
             raise ChildCancelled(f"{self.name} was cancelled")
         return task.result()
@@ -57,6 +56,15 @@ class Child:
 
 class ChildCancelled(Exception):
     """The awaited child was cancelled, or its actor ended first."""
+
+
+def start_coroutine(function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
+    awaitable = function(*args)
+    return awaitable if asyncio.iscoroutine(awaitable) else _wait_for(awaitable)
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 def name_of(function: Callable[..., Any]) -> str:
