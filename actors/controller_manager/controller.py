@@ -99,7 +99,9 @@ class Controller:
         self.context = context
         self.client = context.client
         self.clock = context.clock
-        self.events = EventRecorder(context.client, self.COMPONENT or self.NAME, "", context.clock, spawner=context.actor)
+        self.events = EventRecorder(
+            context.client, self.COMPONENT or self.NAME, "", context.clock, spawner=context.actor
+        )
         self.queue: WorkQueue = WorkQueue(context.clock, name=self.NAME)
         self.log = context.log.bind(controller=self.NAME)
         self._early: dict[str, None] = {}

@@ -60,7 +60,7 @@ class DaemonSetController(Controller):
         else:
             self.expectations.observe_created(key, meta.uid(pod) or "")
         if old is None or new is None or not pod_facts.counts_alike(old, new):
-            self.enqueue_gathered(key, len(self.nodes.list()))
+            self.enqueue_gathered(key, len(self.nodes))
 
     async def reconcile(self, key: str) -> Result | None:
         owner: DaemonSet | None = self.informer.get(key)

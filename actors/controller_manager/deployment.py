@@ -132,7 +132,7 @@ class DeploymentController(Controller):
         existing = await self.client.get("replicasets.apps", meta.name(replica_set), meta.namespace(deployment))
         owner = meta.controller_of(existing)
         if owner is not None and owner.uid == meta.uid(deployment):
-            wanted = revisions.template_fingerprint(replica_set.spec.template)  # type: ignore[union-attr]
+            wanted = revisions.template_fingerprint(replica_set.spec.template)
             if revisions.template_fingerprint(existing.spec.template) == wanted:
                 return True  # made before; the cache only lags behind
         status = deployment.status

@@ -104,7 +104,7 @@ class DisruptionController(Controller):
 
     def set_up(self) -> None:
         super().set_up()
-        self.pods = self.context.informer("pods")
+        self.pods = self.context.index("pods", indexes.BY_LABEL, indexes.label_pairs)
         self.watch("pods", self._on_pod)
         for resource in self.SCALES.values():
             self.watch(resource, self._on_scale)
@@ -142,7 +142,7 @@ class DisruptionController(Controller):
         if budget is None:
             return None
         matches = self._matches(budget)
-        pods = [pod for pod in self.pods.list(meta.namespace(budget)) if matches(meta.labels(pod))]
+        pods = [pod for pod in self._candidates(budget) if matches(meta.labels(pod))]
         now = self.clock.now()
         plan = plan_budget(budget, pods, self._expected(budget, pods), now)
         status = budget_status(budget, plan, now)
@@ -153,6 +153,13 @@ class DisruptionController(Controller):
         if comparable != status:
             await self.client.update_status(msgspec.structs.replace(budget, status=status))
         return Result(requeue_after_seconds=plan.recheck_seconds) if plan.recheck_seconds is not None else None
+
+    def _candidates(self, budget: PodDisruptionBudget) -> Sequence[Pod]:
+        """Pods that the selector may match: those with one of its labels, when it asks for one."""
+        selector, namespace = budget.spec.selector, meta.namespace(budget)
+        if selector is None or not selector.match_labels:
+            return self.pods.list(namespace)
+        return self.pods.by_index(indexes.BY_LABEL, indexes.selector_pair(namespace, selector.match_labels))
 
     def _expected(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> int:
         """The sum of the scales behind the pods; only a plain minAvailable number counts the pods themselves."""

@@ -33,6 +33,7 @@ from kubeloop.actors.controller_manager.ownership_graph import (
 from kubeloop.actors.controller_manager.resource_catalog import ResourceCatalog
 
 START_DELAY_SECONDS = 0.02
+DELETIONS_IN_A_ROW_MAX = 64  # then everybody else has a turn
 RETRY_SECONDS = 1.0
 ABSENT_REMEMBERED_MAX = 10_000
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -50,6 +51,7 @@ class GarbageCollector(Controller):
         self.informers: dict[str, Informer[Any]] = {}
         self.types: dict[str, ResourceType] = {}
         self.ready = False
+        self._deletions = 0
         self._absent: dict[tuple[str, str], None] = {}  # (uid, namespace) of owners that a live read did not find
 
     def set_up(self) -> None:
@@ -81,9 +83,8 @@ class GarbageCollector(Controller):
                 informer.add_handler(partial(self._on_object, name))
         await self.context.informers.start()
         for name in list(self.informers):
-            informer = self.informers.get(name)
-            if informer is not None:
-                await informer.wait_for_sync()
+            if name in self.informers:
+                await self.informers[name].wait_for_sync()
         if not self.ready:
             self.ready = True
             for uid in list(self.graph.vertices):
@@ -91,7 +92,7 @@ class GarbageCollector(Controller):
 
     def _stop_watching(self, name: str) -> None:
         """A definition is gone, and its objects with it."""
-        del self.informers[name]
+        self.context.informers.discard(self.informers.pop(name))
         self.types.pop(name, None)
         for uid, vertex in list(self.graph.vertices.items()):
             if vertex.identity.resource == name:
@@ -183,8 +184,8 @@ class GarbageCollector(Controller):
             return None
         if waiting and vertex.dependents:
             if any(child.deleting and child.finalizer == FOREGROUND for child in vertex.dependents.values()):
-                references = [{**_builtin(each), "blockOwnerDeletion": False} for each in meta.owner_references(obj)]
-                obj = await self._patch(vertex, obj, {"ownerReferences": references})
+                freed = [{**_builtin(each), "blockOwnerDeletion": False} for each in meta.owner_references(obj)]
+                obj = await self._patch(vertex, obj, {"ownerReferences": freed})
             await self._delete(vertex, obj, "Foreground")
             return None
         finalizers = meta.finalizers(obj)
@@ -297,6 +298,9 @@ class GarbageCollector(Controller):
     async def _delete(self, vertex: Vertex, obj: Any | None, policy: str) -> None:
         if obj is None:
             return
+        self._deletions += 1
+        if self._deletions % DELETIONS_IN_A_ROW_MAX == 0:
+            await self.clock.sleep(0)
         identity = vertex.identity
         preconditions = {"uid": identity.uid, "resourceVersion": meta.resource_version(obj)}
         try:

@@ -55,7 +55,7 @@ class JobController(Controller):
             or meta.finalizers(old) != meta.finalizers(new)
         ):
             owner = meta.controller_of(pod)
-            count = len(self.pods.by_index(indexes.BY_CONTROLLER, owner.uid)) if owner is not None and owner.uid else 0
+            count = self.pods.count_by_index(indexes.BY_CONTROLLER, owner.uid) if owner is not None and owner.uid else 0
             self.enqueue_gathered(key, count)
 
     async def reconcile(self, key: str) -> Result | None:
@@ -68,7 +68,7 @@ class JobController(Controller):
         if job is None:
             self.expectations.forget(key)
             return None
-        pods = list(self.pods.by_index(indexes.BY_CONTROLLER, meta.uid(job) or ""))
+        pods: list[Pod] = list(self.pods.by_index(indexes.BY_CONTROLLER, meta.uid(job) or ""))
         if meta.deletion_timestamp(job) is not None or _finished(job):
             for pod in pods:
                 if pod_facts.is_terminated(pod) or pod_facts.is_terminating(pod):

@@ -5,6 +5,7 @@ A batch stops the rest when one in it fails, so that a quota that blocks costs o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from kubeloop.actors.client.events import EventRecorder
 from kubeloop.actors.controller_manager.replicas import slow_start
 
 REQUESTS_AT_ONCE_MAX = 16
+REQUESTS_IN_A_ROW_MAX = 64  # in process nothing waits by itself: then everybody else has a turn
 GENERATE_NAME_CHARACTERS_MAX = 253 - 5
 
 
@@ -62,7 +64,9 @@ async def _batch(work: Sequence[Any], do: Callable[[Any], Awaitable[None]]) -> S
     waiting = iter(work)
 
     async def worker() -> None:
-        for item in waiting:
+        for number, item in enumerate(waiting, 1):
+            if number % REQUESTS_IN_A_ROW_MAX == 0:
+                await asyncio.sleep(0)
             try:
                 await do(item)
             except StatusError as error:

@@ -33,7 +33,7 @@ def surplus(pods: Sequence[Pod], threshold: int) -> Sequence[Pod]:
     """The oldest ended pods beyond the threshold."""
     if len(pods) <= threshold:
         return ()
-    ordered = sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name or ""))  # type: ignore[union-attr]
+    ordered = sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name or ""))
     return ordered[: len(pods) - threshold]
 
 
@@ -45,11 +45,11 @@ class PodGarbageCollector(Controller):
 
     def set_up(self) -> None:
         super().set_up()
+        self._suspects: dict[str, float] = {}  # node -> loop seconds after which its pods are orphans for sure
         self.nodes = self.watch("nodes", self._on_node)
         self.pods = self.context.index("pods", indexes.BY_NODE, indexes.pod_node)
         self.context.index("pods", BY_END, terminated)
         self.watch("pods", self._on_pod)
-        self._suspects: dict[str, float] = {}  # node -> loop seconds after which its pods are orphans for sure
 
     def _on_node(self, old: Any | None, new: Any | None) -> None:
         name = meta.name(new if new is not None else old) or ""
@@ -62,7 +62,7 @@ class PodGarbageCollector(Controller):
         if new is None:
             return
         ends = pod_facts.is_terminated(new) and (old is None or not pod_facts.is_terminated(old))
-        if ends and len(self.pods.by_index(BY_END, ENDED)) > self.terminated_pods_max:
+        if ends and self.pods.count_by_index(BY_END, ENDED) > self.terminated_pods_max:
             self.enqueue_gathered(ENDED, 10**9, GATHER_SECONDS)
         node = pod_facts.node_name(new)
         placed = self._started and node and (old is None or pod_facts.node_name(old) != node)
@@ -89,7 +89,7 @@ class PodGarbageCollector(Controller):
             return None
         node = key.removeprefix(NODE_PREFIX)
         self._suspects.pop(node, None)
-        pods = list(self.pods.by_index(indexes.BY_NODE, node))
+        pods: list[Pod] = list(self.pods.by_index(indexes.BY_NODE, node))
         if self.nodes.get(node) is not None or not pods or await self._exists(node):
             return None
         for pod in pods:

@@ -64,7 +64,7 @@ class ReplicaSetController(Controller):
         if old is not None and new is not None and key == self.owner_key(old) and pod_facts.counts_alike(old, new):
             return
         owner = meta.controller_of(pod)
-        count = len(self.pods.by_index(indexes.BY_CONTROLLER, owner.uid)) if owner is not None and owner.uid else 0
+        count = self.pods.count_by_index(indexes.BY_CONTROLLER, owner.uid) if owner is not None and owner.uid else 0
         was_active = old is not None and pod_facts.is_active(old)
         lost = was_active and (new is None or not pod_facts.is_active(new))
         self.enqueue_gathered(key, count, GATHER_SECONDS_MAX_URGENT if lost else GATHER_SECONDS_MAX)
@@ -222,7 +222,7 @@ class ReplicationControllerController(ReplicaSetController):
         from kubeloop.actors.api.core_v1 import ReplicationControllerCondition, ReplicationControllerStatus
 
         super().__init__(context)
-        self.STATUS, self.CONDITION = ReplicationControllerStatus, ReplicationControllerCondition  # type: ignore[misc]
+        self.STATUS, self.CONDITION = ReplicationControllerStatus, ReplicationControllerCondition
 
     def _compile(self, selector: Mapping[str, str]) -> ownership.Matches:
         return lambda labels: bool(selector) and indexes.matches(selector, labels)

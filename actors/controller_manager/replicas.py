@@ -12,6 +12,7 @@ import msgspec
 
 from kubeloop.actors.api.core_v1 import Pod
 from kubeloop.actors.controller_manager import pod_facts
+from kubeloop.runtime.clock import parse_rfc3339
 
 BURST_PODS_MAX = 500  # made or deleted in one pass
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -72,7 +73,7 @@ def deletion_rank(pod: Pod, related_on_node: int, now: float) -> tuple[Any, ...]
         -related_on_node,
         _magnitude(now - since) if since else 0,
         -pod_facts.restarts(pod),
-        _magnitude(now - pod_facts.parse_rfc3339(metadata.creation_timestamp)) if metadata.creation_timestamp else -1,
+        _magnitude(now - parse_rfc3339(metadata.creation_timestamp)) if metadata.creation_timestamp else -1,
         metadata.uid or "",
     )
 

@@ -43,7 +43,7 @@ class ServiceEndpointsController(Controller):
     def _size(self, service: Service) -> int:
         selector = endpoint_slices.spec_of(service).selector
         pair = indexes.selector_pair(meta.namespace(service) or "", selector)
-        return len(self.pods.by_index(indexes.BY_LABEL, pair))
+        return self.pods.count_by_index(indexes.BY_LABEL, pair)
 
     def pods_of(self, service: Service) -> Sequence[Pod]:
         """The pods that the selector matches, the oldest name first."""

@@ -31,8 +31,8 @@ class TaintEvictionController(Controller):
 
     def set_up(self) -> None:
         super().set_up()
-        self.nodes = self.watch("nodes", self._on_node)
         self.pods = self.context.index("pods", indexes.BY_NODE, indexes.pod_node)
+        self.nodes = self.watch("nodes", self._on_node)
         self.watch("pods", self._on_pod)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:

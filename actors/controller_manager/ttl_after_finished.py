@@ -5,16 +5,15 @@ https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubeloop.actors.api import meta
+from kubeloop.actors.api.batch_v1 import Job
 from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.client.reconcile import Result
 from kubeloop.actors.controller_manager.controller import Controller
 from kubeloop.runtime.clock import parse_rfc3339
 
 
-def ends_at(job: Any) -> float | None:
+def ends_at(job: Job) -> float | None:
     """Unix seconds at which the Job's time is up; None while it runs or when it names no time."""
     ttl = job.spec.ttl_seconds_after_finished
     if ttl is None:
@@ -30,9 +29,9 @@ class TtlAfterFinishedController(Controller):
     RESOURCE = "jobs.batch"
 
     async def reconcile(self, key: str) -> Result | None:
-        job = self.informer.get(key)
+        job: Job | None = self.informer.get(key)
         at = ends_at(job) if job is not None and meta.deletion_timestamp(job) is None else None
-        if at is None:
+        if job is None or at is None:
             return None
         left = at - self.clock.now()
         if left > 0:

@@ -29,7 +29,8 @@ def test_a_deployment_becomes_available_and_then_rests() -> None:
         assert meta.annotations(found)["deployment.kubernetes.io/revision"] == "1"
         progressing = pod_facts.condition_of(found.status.conditions, "Progressing")
         assert progressing is not None and progressing.reason == "NewReplicaSetAvailable"
-        assert pod_facts.condition_of(found.status.conditions, "Available").status == "True"
+        available = pod_facts.condition_of(found.status.conditions, "Available")
+        assert available is not None and available.status == "True"
         await world.rest(2)
         before = await world.revision()
         await world.rest(7)  # less than a lease's renewal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from kubeloop.actors.api.core_v1 import Node, Pod, ServicePort
@@ -39,7 +41,7 @@ def test_an_endpoint_says_what_the_pod_is() -> None:
 
 
 def test_conditions_follow_readiness_and_termination() -> None:
-    def conditions(each: Pod, **spec: bool) -> tuple[bool | None, bool | None, bool | None]:
+    def conditions(each: Pod, **spec: Any) -> tuple[bool | None, bool | None, bool | None]:
         (made,) = plan_slices(service(**spec), [each], [], node).create
         found = made.endpoints[0].conditions
         assert found is not None

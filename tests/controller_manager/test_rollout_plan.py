@@ -107,7 +107,7 @@ def test_a_rollout_converges_within_surge_and_unavailable() -> None:
     assert {revision: rollout_arithmetic.rs_replicas(each) for revision, each in world.items()} == {"1": 0, "2": 10}
     progressing = condition_of(owner.status.conditions, "Progressing")
     assert progressing is not None and progressing.reason == "NewReplicaSetAvailable"
-    assert progressing.message == f'ReplicaSet "{world["2"].metadata.name}" has successfully progressed.'  # type: ignore[union-attr]
+    assert progressing.message == f'ReplicaSet "{world["2"].metadata.name}" has successfully progressed.'
 
 
 def finished(owner: Deployment, *others: ReplicaSet) -> tuple[Deployment, list[ReplicaSet]]:
