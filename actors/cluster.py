@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,19 +20,30 @@ import msgspec
 
 from kubeloop.actors import manifests, waiting
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.errors import StatusError, is_not_found
+from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import resource_for
 from kubeloop.actors.apiserver.actor import ApiServer
+from kubeloop.actors.apiserver.config import ApiServerConfig
+from kubeloop.actors.apiserver.messages import UserInfo
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.container_runtime.actor import ContainerRuntimeActor
+from kubeloop.actors.container_runtime.addresses import pod_cidr
+from kubeloop.actors.container_runtime.process import ProcessBackend
+from kubeloop.actors.container_runtime.loopback import LoopbackBlock
+from kubeloop.actors.container_runtime.sim import SimBackend
+from kubeloop.actors.controller_manager.actor import NAMES as CONTROLLER_NAMES
 from kubeloop.actors.controller_manager.actor import ControllerManager
+from kubeloop.actors.controller_manager.selection import select_controllers
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.kv import ActorKV
 from kubeloop.actors.kube_proxy.actor import KubeProxy
+from kubeloop.actors.kube_proxy.messages import Connect, Connection
 from kubeloop.actors.kubelet.actor import Kubelet
 from kubeloop.actors.scheduler.actor import Scheduler
+from kubeloop.runtime.actor import Actor
 from kubeloop.runtime.clock import Clock
-from kubeloop.runtime.system import ActorStatistics, System
+from kubeloop.runtime.log import get_logger
+from kubeloop.runtime.system import System
 
 if TYPE_CHECKING:
     from kubeloop.actors.pki import CertificateAuthority
@@ -41,8 +52,8 @@ CONTROL_PLANE = "control-plane-0"
 CONTROL_PLANE_ACTORS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE_ACTORS = ("container-runtime", "kubelet", "kube-proxy")
 OPTIONAL = ("kube-scheduler", "kube-controller-manager", "kubelet", "kube-proxy", "container-runtime")
-EPOCH_SECONDS = 1_767_225_600.0  # 2026-01-01T00:00:00Z, when virtual time begins
 READY_TIMEOUT_SECONDS = 60.0
+EAGER_PROXIES_MAX = 100  # with more nodes a proxy begins to watch when it is first asked
 
 
 class NodeOptions(msgspec.Struct, frozen=True):
@@ -52,6 +63,42 @@ class NodeOptions(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = {}
     taints: Sequence[str] = ()
     capacity: Mapping[str, str] = {}
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process of the cluster at one moment; `holds` says in words what it has in memory."""
+
+    name: str
+    host: str
+    state: str
+    restarts: int
+    holds: str
+
+
+class Security:
+    """The cluster's CA, service account key and administrator; keys are made when first needed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.token = f"{clock.random.getrandbits(256):064x}"
+        admin = UserInfo(name="kubernetes-admin", groups=("system:masters", "system:authenticated"))
+        self.config = ApiServerConfig(tokens={self.token: admin}, signing_key=self.signing_key)
+
+    @cached_property
+    def authority(self) -> CertificateAuthority:
+        from kubeloop.actors.pki import CertificateAuthority
+
+        return CertificateAuthority(self._clock)
+
+    def signing_key(self) -> bytes:
+        """The private key of service account tokens, PEM."""
+        return self.authority.key_pair.key
+
+    def kubeconfig(self, url: str) -> str:
+        from kubeloop.actors.pki import kubeconfig_text
+
+        pair = self.authority.issue_client("kubernetes-admin", ("system:masters",))
+        return kubeconfig_text(url, self.authority.certificate, pair, self.token)
 
 
 class Done:
@@ -83,7 +130,7 @@ class Cluster:
         seed: int | None = None,
         without: Iterable[str] = (),
         controllers: Sequence[str] = ("*",),
-        behaviors: Mapping[str, Callable[..., Any]] | None = None,
+        behaviors: Mapping[str, Any] | None = None,
         node_monitor_grace_period_seconds: float = 40.0,
         node_lease_duration_seconds: float = 40.0,
     ) -> None:
@@ -103,11 +150,16 @@ class Cluster:
         self.system: System
         self._seed = seed
         self._controllers = tuple(controllers)
-        self._behaviors = behaviors
+        self._behaviors = dict(behaviors or {})
         self._node_monitor_grace_period_seconds = node_monitor_grace_period_seconds
         self._node_lease_duration_seconds = node_lease_duration_seconds
+        self._indexes = {options.name: number for number, options in enumerate(self.nodes, 1)}
+        if len(self._indexes) != len(self.nodes):
+            raise ValueError("two nodes have the same name")
+        select_controllers(self._controllers, CONTROLLER_NAMES)
         self._stack = AsyncExitStack()
-        self._authority: CertificateAuthority | None = None
+        self._loopback: LoopbackBlock | None = None
+        self._security: Security | None = None
         self._folder: Path | None = None
 
     async def __aenter__(self) -> Self:
@@ -125,13 +177,15 @@ class Cluster:
         await self._stack.__aexit__(kind, error, trace)
 
     async def _start(self) -> None:
-        virtual = getattr(asyncio.get_running_loop(), "virtual", False)
-        clock = Clock(seed=self._seed, epoch=EPOCH_SECONDS if virtual else None)
-        self.system = await self._stack.enter_async_context(System(clock=clock))
+        self.system = await self._stack.enter_async_context(System(seed=self._seed))
+        if self.runtime == "process":
+            self._loopback = LoopbackBlock()
+            self._stack.callback(self._loopback.close)
+        self._security = Security(self.system.clock)
         await self.system.start(EtcdActor, name="etcd", host=CONTROL_PLANE)
+        self.etcd = self._etcd()
         await self.system.start(self._apiserver, name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self._client(CONTROL_PLANE, "kubernetes-admin", ("system:masters",))
-        self._stack.push_async_callback(self.client.aclose)
         if "kube-controller-manager" not in self.without:
             await self.system.start(self._controller_manager, name="kube-controller-manager", host=CONTROL_PLANE)
         if "kube-scheduler" not in self.without:
@@ -142,14 +196,87 @@ class Cluster:
             await self._wait_for_nodes()
 
     async def _start_node(self, options: NodeOptions) -> None:
-        factories = {
+        factories: dict[str, Callable[[], Actor]] = {
+            "kube-proxy": lambda: self._kube_proxy(options),
             "container-runtime": lambda: self._container_runtime(options),
             "kubelet": lambda: self._kubelet(options),
-            "kube-proxy": lambda: self._kube_proxy(options),
         }
         for process, factory in factories.items():
             if process not in self.without:
                 await self.system.start(factory, name=f"{process}/{options.name}", host=options.name)
+
+    async def _wait_for_nodes(self) -> None:
+        """Until every node is Ready and, with the node lifecycle controller, may be scheduled on."""
+        tainted = "kube-controller-manager" not in self.without
+        waiting_for = {options.name for options in self.nodes}
+        found = await self.client.list("nodes")
+        waiting_for -= {meta.name(node) for node in found.items if _is_ready(node, tainted)}
+        if not waiting_for:
+            return
+        events = self.client.watch("nodes", resource_version=found.resource_version)
+        with anyio.fail_after(READY_TIMEOUT_SECONDS):
+            async for event in events:
+                if _is_ready(event.object, tainted):
+                    waiting_for.discard(meta.name(event.object))
+                if not waiting_for:
+                    break
+        await events.aclose()
+
+    # the processes
+
+    def _client(self, host: str, user: str, groups: Sequence[str] = ()) -> Client:
+        return Client.in_process(
+            self.system.ref("kube-apiserver", source_host=host), user=user, groups=groups, user_agent=user.split(":")[-1]
+        )
+
+    def _etcd(self) -> ActorKV:
+        etcd = self.system.ref("etcd", source_host=CONTROL_PLANE)
+        return ActorKV(etcd, network=self.system.network, host=CONTROL_PLANE)
+
+    def _apiserver(self) -> Actor:
+        assert self._security is not None
+        return ApiServer(self._etcd(), config=self._security.config)
+
+    def _controller_manager(self) -> Actor:
+        return ControllerManager(
+            self._client(CONTROL_PLANE, "system:kube-controller-manager"),
+            controllers=self._controllers,
+            node_monitor_grace_seconds=self._node_monitor_grace_period_seconds,
+        )
+
+    def _scheduler(self) -> Actor:
+        return Scheduler(self._client(CONTROL_PLANE, "system:kube-scheduler"))
+
+    def _container_runtime(self, options: NodeOptions) -> Actor:
+        index = self._indexes[options.name]
+        if self._loopback is not None:
+            return ContainerRuntimeActor(backend=ProcessBackend(pod_cidr=self._loopback.pod_cidr(index)))
+        return ContainerRuntimeActor(backend=SimBackend(pod_cidr=pod_cidr(index), behaviors=self._behaviors))
+
+    def _kubelet(self, options: NodeOptions) -> Actor:
+        index = self._indexes[options.name]
+        return Kubelet(
+            self._client(options.name, f"system:node:{options.name}", ("system:nodes",)),
+            node_name=options.name,
+            proxy=f"kube-proxy/{options.name}" if self.runtime == "process" else "",
+            pod_cidr=self._loopback.pod_cidr(index) if self._loopback is not None else pod_cidr(index),
+            labels=options.labels,
+            taints=options.taints,
+            capacity=options.capacity,
+            lease_duration_seconds=self._node_lease_duration_seconds,
+        )
+
+    def _kube_proxy(self, options: NodeOptions) -> Actor:
+        index = self._indexes[options.name]
+        return KubeProxy(
+            self._client(options.name, "system:kube-proxy"),
+            node_name=options.name,
+            mode=self.runtime,
+            service_cidr=self._loopback.service_cidr(index) if self._loopback is not None else "",
+            eager=len(self.nodes) <= EAGER_PROXIES_MAX,
+        )
+
+    # what users do
 
     async def apply(self, source: Any, *, namespace: str = "default", field_manager: str = "kubeloop") -> list[Any]:
         """Server-side applies manifests (a path, a folder, YAML text, objects; see manifests.read_objects), in order.
@@ -221,18 +348,49 @@ class Cluster:
         Raises OSError when the port is taken or the file cannot be written.
         """
         from kubeloop.actors import pki
+        from kubeloop.actors.apiserver import http
 
-        if self._authority is None:
-            self._authority = pki.CertificateAuthority(self.system.clock)
-        hosts = ("localhost", host, "127.0.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
-        context = pki.server_ssl_context(self._authority, tuple(dict.fromkeys(hosts)))
-        server = await self._listen(host, port, context)
-        url = f"https://{host}:{server.port}"
-        pair = self._authority.issue_client("kubernetes-admin", ("system:masters",))
-        text = pki.kubeconfig_text(url, self._authority.certificate, pair, self.token)
+        assert self._security is not None
+        hosts = ("localhost", "127.0.0.1", host, "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+        context = pki.server_ssl_context(self._security.authority, tuple(dict.fromkeys(hosts)))
+        server = await http.serve(
+            self.system.ref("kube-apiserver", source_host=CONTROL_PLANE),
+            context,
+            port,
+            host=host,
+            config=self._security.config,
+            clock=self.system.clock,
+            log=get_logger(clock=self.system.clock, actor="kube-apiserver", host=CONTROL_PLANE),
+        )
+        self._stack.push_async_callback(server.close)
+        self.url = f"https://{host}:{server.port}"
         path = Path(kubeconfig) if kubeconfig is not None else self._temporary_folder() / "kubeconfig"
-        pki.write_private(path, text)
+        pki.write_private(path, self._security.kubeconfig(self.url))
         return path
+
+    async def connect(self, pod: Any, target: str, *, namespace: str = "default", payload: Any = None) -> Connection:
+        """Where a connection of `pod` (a name, or the object) to "SERVICE:PORT" or "ADDRESS:PORT" goes: the endpoint.
+
+        Asks the kube-proxy of the pod's node. Raises ConnectError as a program in the pod would see it, ValueError for
+        a target without a port, StatusError 404 when there is no such pod.
+        """
+        host, colon, port = target.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ValueError(f"target {target!r}: written as name:port, as in database:5432")
+        if isinstance(pod, str):
+            pod = await self.client.get("pods", pod, namespace)
+        message = Connect(
+            host=host,
+            port=int(port),
+            namespace=meta.namespace(pod) or "default",
+            source_ip=pod.status.pod_ip or "" if pod.status is not None else "",
+            payload=payload,
+        )
+        node = pod.spec.node_name
+        if not node:
+            raise ValueError(f"pod {meta.key(pod)} is on no node yet")
+        answer: Connection = await self.system.ref(f"kube-proxy/{node}", source_host=node).ask(message)
+        return answer
 
     def crash(self, process: str) -> Done:
         """Kills a process as `kill -9` does ("scheduler", "kubelet/node-1"): its memory is gone, its supervisor restarts it.
@@ -249,9 +407,17 @@ class Cluster:
             raise ValueError(f"no node {name!r}: this cluster has {', '.join(names) or 'none'}")
         return Node(self.system, name)
 
-    def processes(self) -> tuple[ActorStatistics, ...]:
-        """Every process: its name, host, state, restarts."""
-        return self.system.statistics()
+    def processes(self) -> tuple[Process, ...]:
+        """Every process: its name, host, state, restarts, and what it holds."""
+        return tuple(
+            Process(one.name, one.host, one.state, one.restarts, self._holds(one.name))
+            for one in self.system.statistics()
+        )
+
+    def _holds(self, name: str) -> str:
+        live = self.system.slot(name).live
+        describe = getattr(live.actor, "describe", None) if live is not None else None
+        return str(describe()) if describe is not None else ""
 
     def _actor_name(self, process: str) -> str:
         kind, _, node = process.partition("/")
@@ -300,3 +466,10 @@ def _target(target: Any, namespace: str) -> tuple[str, str, str]:
     if not kind or not name:
         raise ValueError(f"target {target!r}: written as kind/name, as in deployment/web")
     return kind, name, namespace
+
+
+def _is_ready(node: Any, tainted: bool) -> bool:
+    if node.status is None or not any(c.type == "Ready" and c.status == "True" for c in node.status.conditions):
+        return False
+    taints = node.spec.taints if node.spec is not None and tainted else ()
+    return not any(taint.key == "node.kubernetes.io/not-ready" for taint in taints)

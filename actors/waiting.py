@@ -75,3 +75,11 @@ def _jsonpath(condition: str) -> Predicate:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def describe_status(obj: Any) -> str:
+    """The status in a line, for a message."""
+    status = codec.to_builtins(obj).get("status") or {}
+    conditions = [f"{c.get('type')}={c.get('status')} ({c.get('reason', '')})" for c in status.get("conditions") or ()]
+    rest = [f"{key}={value}" for key, value in status.items() if isinstance(value, str | int)]
+    return ", ".join([*rest, *conditions]) or "empty"

@@ -38,7 +38,7 @@ def user_of_token(token: str, config: ApiServerConfig, now: float) -> UserInfo:
     known = config.tokens.get(token)
     if known is not None:
         return with_authenticated(known)
-    if config.signing_key_pem is None or token.count(".") != 2:
+    if config.signing_key is None or token.count(".") != 2:
         raise TokenError("invalid bearer token")
     return user_of_claims(claims_of(token, config, now))
 
@@ -47,8 +47,8 @@ def claims_of(token: str, config: ApiServerConfig, now: float) -> dict[str, Any]
     import jwt
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    assert config.signing_key_pem is not None
-    key = load_pem_private_key(config.signing_key_pem, None).public_key()
+    assert config.signing_key is not None
+    key = load_pem_private_key(config.signing_key(), None).public_key()
     try:
         claims: dict[str, Any] = jwt.decode(
             token,

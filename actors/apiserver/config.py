@@ -1,6 +1,6 @@
 """What an API server is started with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -9,14 +9,15 @@ from kubeloop.actors.apiserver.messages import UserInfo
 
 
 class ApiServerConfig(msgspec.Struct, frozen=True):
-    """`tokens`: bearer token -> who it is. `signing_key_pem`: the key of service account tokens, None: no tokens.
+    """`tokens`: bearer token -> who it is. `signing_key`: gives the PEM key of service account tokens, called
+    when one is first needed; None: no tokens.
 
     `service_address`: the first address of the service network, on which "kubernetes" answers; `advertise_address` and
     `advertise_port`: where it leads. `audiences`: whom the tokens are for.
     """
 
     tokens: Mapping[str, UserInfo] = {}
-    signing_key_pem: bytes | None = None
+    signing_key: Callable[[], bytes] | None = None
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     audiences: tuple[str, ...] = ("https://kubernetes.default.svc.cluster.local",)
     service_address: str = "10.96.0.1"

@@ -25,7 +25,7 @@ async def create(call: Call) -> Response:
     request = bodies.read(call.request, expected, options.field_validation, call.warnings)
     account = read.find(call).object
     config = call.server.config
-    if config.signing_key_pem is None:
+    if config.signing_key is None:
         raise errors.method_not_supported()
     spec = request.spec if request.spec is not None else TokenRequestSpec(audiences=())
     seconds = spec.expiration_seconds if spec.expiration_seconds is not None else SECONDS_DEFAULT
@@ -52,7 +52,7 @@ async def create(call: Call) -> Response:
         },
     }
     status = TokenRequestStatus(
-        token=signed(config.signing_key_pem, claims), expiration_timestamp=format_rfc3339(now + seconds)
+        token=signed(config.signing_key(), claims), expiration_timestamp=format_rfc3339(now + seconds)
     )
     shown = msgspec.structs.replace(spec, audiences=audiences, expiration_seconds=seconds)
     answer = msgspec.structs.replace(request, spec=shown, status=status)

@@ -1,0 +1,97 @@
+"""The command line, as a user's shell sees it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMMAND = [sys.executable, "-m", "kubeloop"]
+STOP_TIMEOUT_SECONDS = 30
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+class Up:
+    """A running `kubeloop up`."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [*COMMAND, "up", "--port", "0", *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=STOP_TIMEOUT_SECONDS)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def kubeconfig_path(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "kubeconfig"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_says_ready_and_ends_cleanly_when_interrupted(kubeconfig_path: Path, number: int) -> None:
+    up = Up("--nodes", "2", "--kubeconfig", str(kubeconfig_path))
+    assert up.line.startswith("ready")
+    assert str(kubeconfig_path) in up.line
+    config = yaml.safe_load(kubeconfig_path.read_text())
+    assert config["clusters"][0]["cluster"]["server"] in up.line
+    assert up.stop(number) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
+def test_the_kubeconfig_is_readable_by_its_owner_only(kubeconfig_path: Path) -> None:
+    up = Up("--nodes", "0", "--kubeconfig", str(kubeconfig_path))
+    assert kubeconfig_path.stat().st_mode & 0o077 == 0
+    assert up.stop()[0] == 0
+
+
+def test_up_leaves_out_what_it_is_told_to(kubeconfig_path: Path) -> None:
+    up = Up("--nodes", "0", "--without", "scheduler", "--controllers", "*,-deployment", "--kubeconfig", str(kubeconfig_path))
+    assert up.line.startswith("ready")
+    assert up.stop()[0] == 0
+
+
+def test_a_taken_port_is_an_error_that_names_it(kubeconfig_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("up", "--port", port, "--kubeconfig", str(kubeconfig_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and port in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--without", "nonsense"], "unknown process 'nonsense'"),
+        (["--runtime", "docker"], "runtime 'docker'"),
+        (["--controllers", "nonsense"], "nonsense"),
+        (["--nodes", "-1"], "-1"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(arguments: list[str], said: str, kubeconfig_path: Path) -> None:
+    done = run("up", "--port", "0", "--kubeconfig", str(kubeconfig_path), *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_version_tells_both_versions() -> None:
+    done = run("version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("kubeloop 0.") and "Kubernetes v1.36" in done.stdout
+
+
+def test_a_command_that_does_not_exist_is_refused() -> None:
+    assert run("nonsense").returncode == 2
