@@ -7,7 +7,7 @@ OpenAPI schema. Where nothing is declared, `DEDUCED` holds: maps are merged, lis
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -119,7 +119,7 @@ def schema_of(type_: type | None) -> Node:
     return DEDUCED_OBJECT if type_ is None else struct_node(type_)
 
 
-@lru_cache(maxsize=None)
+@cache
 def struct_node(type_: type, atomic: bool = False, strategies: tuple[str, ...] = ()) -> Node:
     marked: Any = type_
     return Node(
@@ -148,7 +148,7 @@ class LazyAlways(Mapping[str, Any]):
         return len(always_fields(self._type))
 
 
-@lru_cache(maxsize=None)
+@cache
 def always_fields(type_: type) -> dict[str, Any]:
     marked: Any = type_
     found: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def always_fields(type_: type) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def struct_fields(type_: type) -> Mapping[str, Node]:
     marked: Any = type_
     merges = marked.__merge__
@@ -279,5 +279,3 @@ def filled(value: Any, node: Node) -> Any:
     if isinstance(value, list) and node.form == "list" and node.element is not None and not node.atomic:
         return [filled(item, node.element) for item in value]
     return value
-
-

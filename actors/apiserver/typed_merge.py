@@ -128,9 +128,7 @@ def merge(live: Any, applied: Any, node: Node) -> Any:
         return merged or None
     before = live if isinstance(live, dict) else {}
     over = applied if isinstance(applied, dict) else {}
-    return {
-        key: merge(before.get(key, ABSENT), over.get(key, ABSENT), node.child(key)) for key in {**before, **over}
-    }
+    return {key: merge(before.get(key, ABSENT), over.get(key, ABSENT), node.child(key)) for key in {**before, **over}}
 
 
 def _merge_lists(node: Node, live: Any, applied: Any) -> list[Any]:
