@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test lint bench bench-quick generate clean
 
 demo: $(STAMP)
-	$(BIN)/kubeloop demo
+	$(BIN)/kubeloop demo $(if $(KEEP),--keep)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from kubeloop.actors.api.core_v1 import Pod
 from kubeloop.actors.api.discovery_v1 import EndpointSlice
+from kubeloop.actors.cli import stop_event
 from kubeloop.actors.cluster import Cluster
 from kubeloop.demo.traffic import Stream
 
@@ -255,7 +256,7 @@ async def _say_how_to_go_on(demo: Demo, keep: bool) -> None:
         return
     path = await demo.cluster.serve()
     demo.console.print(f"\nOpen it with kubectl, until you interrupt this:\n\n    export KUBECONFIG={path}\n    kubectl get pods -o wide")
-    await demo.cluster.wait_for_interrupt()
+    await stop_event().wait()
 
 
 if os.name == "nt":  # sys.executable has backslashes, which YAML's double quotes would read as escapes
