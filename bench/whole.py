@@ -1,0 +1,99 @@
+"""Whole clusters: created to bound, created to Running."""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from bench.machine import peak_memory_bytes
+from bench.objects import nodes, pod
+from bench.workload import Measurement
+from kubeloop.actors.cluster import Cluster
+from kubeloop.runtime.system import System
+
+PATIENCE_SECONDS = 600.0
+
+
+class Count:
+    """Waits until so many pods satisfy a predicate, by a watch of all pods."""
+
+    def __init__(self, wanted: int, holds: Callable[[Any], bool]) -> None:
+        self._wanted = wanted
+        self._holds = holds
+        self._done: dict[str, None] = {}
+        self._all = asyncio.Event()
+
+    async def follow(self, client: Any, version: str) -> None:
+        async for event in client.watch("pods", "default", resource_version=version):
+            if self._holds(event.object):
+                self._done[event.object.metadata.name] = None
+                if len(self._done) >= self._wanted:
+                    self._all.set()
+                    return
+
+    async def wait(self) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._all.wait()
+        except TimeoutError:
+            raise TimeoutError(f"only {len(self._done)} of {self._wanted} pods got there") from None
+
+
+async def _measure(cluster: Cluster, pods: int, holds: Callable[[Any], bool]) -> dict[str, float]:
+    """Creates the pods one after the other; the seconds until all are created, and until `holds` for all."""
+    count = Count(pods, holds)
+    version = (await cluster.client.list("pods", "default")).resource_version
+    system: System = cluster.system
+    follower = system.spawn(count.follow, cluster.client, version)
+    await asyncio.sleep(0.01)
+    objects = [pod(number) for number in range(pods)]
+    before = perf_counter()
+    for number, one in enumerate(objects):
+        await cluster.client.create(one)
+        if number % 100 == 99:
+            await asyncio.sleep(0)  # as a client over a socket would let others run
+    created = perf_counter() - before
+    await count.wait()
+    seconds = perf_counter() - before
+    await follower
+    return {"created_seconds": created, "seconds": seconds}
+
+
+async def schedule(pods: int, node_count: int) -> Measurement:
+    """Pods a second from the first create to the last one bound, through the API server; no kubelets run."""
+    async with Cluster(
+        nodes=0, without=("controller-manager", "kubelet", "kube-proxy", "container-runtime")
+    ) as cluster:
+        await register_nodes(cluster, node_count)
+        detail = await _measure(cluster, pods, lambda one: bool(one.spec.node_name))
+    return Measurement(pods / detail["seconds"], detail)
+
+
+async def register_nodes(cluster: Cluster, count: int) -> None:
+    """Node objects that look ready, without a kubelet behind them."""
+    from kubeloop.actors.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus
+    from kubeloop.actors.api.meta_v1 import ObjectMeta
+
+    room = {"cpu": "32", "memory": "64Gi", "pods": "110"}
+    for number in range(1, count + 1):
+        name = f"node-{number}"
+        labels = {"kubernetes.io/hostname": name}
+        node = await cluster.client.create(Node(metadata=ObjectMeta(name=name, labels=labels), spec=NodeSpec()))
+        conditions = (NodeCondition(type="Ready", status="True"),)
+        status = NodeStatus(capacity=room, allocatable=room, conditions=conditions)
+        await cluster.client.update_status(msgspec.structs.replace(node, status=status))
+
+
+async def run(pods: int, node_count: int) -> Measurement:
+    """Pods a second from the first create to the last one Running, on simulated nodes with everything running."""
+    gc.collect()
+    before = perf_counter()
+    async with Cluster(nodes=nodes(node_count)) as cluster:
+        booted = perf_counter() - before
+        detail = await _measure(cluster, pods, lambda one: one.status is not None and one.status.phase == "Running")
+        detail["boot_seconds"] = booted
+        detail["peak_memory_megabytes"] = (peak_memory_bytes() or 0) / 1e6
+    return Measurement(pods / detail["seconds"], detail)
