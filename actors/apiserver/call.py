@@ -36,7 +36,17 @@ class Route:
     `to_storage` and `from_storage` convert where another version of the kind is the stored one.
     """
 
-    __slots__ = ("api_version", "from_storage", "kind", "resource", "store", "subresources", "to_storage", "verbs")
+    __slots__ = (
+        "api_version",
+        "from_storage",
+        "kind",
+        "resource",
+        "schema",
+        "store",
+        "subresources",
+        "to_storage",
+        "verbs",
+    )
 
     def __init__(
         self,
@@ -46,9 +56,11 @@ class Route:
         to_storage: Callable[[Any], Any] | None = None,
         from_storage: Callable[[Any], Any] | None = None,
         stored_kind: Kind | None = None,
+        schema: Any = None,
     ) -> None:
         self.kind = stored_kind if stored_kind is not None else kind
         self.resource = kind.resource
+        self.schema = schema if schema is not None else kind.resource.type  # how patches and applies merge
         self.store = store
         self.verbs = frozenset(kind.verbs)
         self.subresources: Mapping[str, Sequence[str]] = {one.name: tuple(one.verbs) for one in kind.subresources}

@@ -29,21 +29,11 @@ async def apply(
         live = None
         if entry is not None:
             live = entry.object if call.route.from_storage is None else call.route.from_storage(entry.object)
-        merged = managed_fields.server_side_apply(
-            None if live is None else codec.to_builtins(live),
-            wanted,
-            call.route.resource.type,
-            options.field_manager,
-            bool(options.force),
-            api_version=call.route.api_version,
-            subresource=call.request.subresource,
-            now=call.server.context.clock.now_rfc3339(),
-        )
-        obj = decode_applied(call, merged)
+        obj = decode_applied(call, applied_to(call, live, wanted, options))
         if call.route.to_storage is not None:
             obj = call.route.to_storage(obj)
         if entry is None:
-            return await write.create_object(call, obj, options)
+            return await write.create_object(call, obj, options, track=False)
         answer = await write.write_update(
             call,
             entry,
@@ -53,10 +43,26 @@ async def apply(
             prepare=prepare,
             validate=validate,
             admit=admit,
+            track=False,
         )
         if answer is not None:
             return answer
     raise write.conflict(call)
+
+
+def applied_to(call: Call, live: Any | None, wanted: dict[str, Any], options: WriteOptions) -> dict[str, Any]:
+    """`wanted` applied to the object, as builtins. Raises 409 for fields that others own."""
+    return managed_fields.server_side_apply(
+        None if live is None else codec.to_builtins(live),
+        wanted,
+        call.route.schema,
+        options.field_manager,
+        bool(options.force),
+        api_version=call.route.api_version,
+        subresource=call.request.subresource,
+        now=call.server.context.clock.now_rfc3339(),
+        reset=managed_fields.reset_fields(call.request.subresource, call.kind.has_status),
+    )
 
 
 def read_apply(call: Call, options: WriteOptions) -> dict[str, Any]:

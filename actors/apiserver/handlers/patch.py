@@ -40,7 +40,7 @@ def read_patch(call: Call, target: type | None) -> Patch:
             raise errors.request_entity_too_large(
                 f"The allowed maximum operations in a JSON patch is {limits.patch_operations_max}, got {len(operations)}"
             )
-        return Patch(content_type, lambda document: json_patch(document, operations), operations)
+        return Patch(content_type, lambda document: json_patch(document, operations, target), operations)
     if content_type == MERGE_PATCH:
         document = decode_patch(body, dict, "json: cannot unmarshal {} into Go value of type map[string]interface {{}}")
         return Patch(content_type, lambda live: merge_patch(live, document), document)
@@ -73,10 +73,16 @@ def go_kind(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def json_patch(document: dict[str, Any], operations: list[Any]) -> dict[str, Any]:
+def json_patch(document: dict[str, Any], operations: list[Any], target: type | None) -> dict[str, Any]:
     from kubeloop.actors.apiserver.json_patch import apply_json_patch
+    from kubeloop.actors.apiserver.managed_fields import without_nulls
+    from kubeloop.actors.apiserver.merge_schema import schema_of
 
-    return apply_json_patch(document, operations)
+    patched = apply_json_patch(document, operations)
+    if target is None:
+        return patched
+    decoded: dict[str, Any] = without_nulls(patched, schema_of(target))
+    return decoded
 
 
 def merge_patch(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

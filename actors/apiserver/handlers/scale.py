@@ -1,5 +1,6 @@
 """The scale subresource (autoscaling/v1 Scale) of whatever has replicas; paths come from the kind's entry."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from kubeloop.actors.apiserver.bodies import Expected
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import patch as patches
 from kubeloop.actors.apiserver.handlers import read, write
+from kubeloop.actors.apiserver.handlers.apply import applied_to, decode_applied
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import WriteOptions, write_options
 from kubeloop.actors.apiserver.watch_cache import Entry
@@ -97,18 +99,34 @@ async def patch(call: Call) -> Response:
     expected = expected_scale()
     found = patches.read_patch(call, expected.type)
     options = write_options(call.request.options, "PatchOptions", content_type=found.content_type)
+    if found.content_type == patches.APPLY:
+        return await apply(call, patches.decode_patch(read_apply(found.raw), dict, "{}"), options)
     for _ in range(limits.patch_retries_max):
         entry = read.find(call)
         document = codec.to_builtins(scale_of(call, entry.object))
         document = {"apiVersion": "autoscaling/v1", "kind": "Scale", **document}
-        if found.content_type == patches.APPLY:
-            applied = patches.decode_patch(read_apply(found.raw), dict, "{}")
-            document = patches.merge_patch(document, applied)
-        else:
-            document = found.apply(document)
+        document = found.apply(document)
         scale = patches.decode_patched(call, document, expected, options, found)
         write.check_identity(call, metadata.current_metadata(scale))
         answer = await write_scale(call, entry, scale, options)
+        if answer is not None:
+            return answer
+    raise write.conflict(call)
+
+
+async def apply(call: Call, applied: dict[str, Any], options: WriteOptions) -> Response:
+    """A Scale applied: the same as its replicas applied to the object, owned under the subresource's name."""
+    expected = expected_scale()
+    bodies.check_gvk(bodies.text_of(applied, "apiVersion"), bodies.text_of(applied, "kind"), expected)
+    scale = bodies.decoded(applied, expected, options.field_validation, call.warnings)
+    write.check_identity(call, metadata.current_metadata(scale))
+    wanted: dict[str, Any] = {"apiVersion": call.route.api_version, "kind": call.route.resource.kind}
+    if scale.spec is not None and scale.spec.replicas is not None:
+        wanted["spec"] = {"replicas": scale.spec.replicas}
+    for _ in range(limits.patch_retries_max):
+        entry = read.find(call)
+        owned = decode_applied(call, applied_to(call, entry.object, wanted, options))
+        answer = await write_scale(call, entry, scale, options, metadata.current_metadata(owned).managed_fields)
         if answer is not None:
             return answer
     raise write.conflict(call)
@@ -125,8 +143,10 @@ def read_apply(raw: Any) -> Any:
         raise errors.bad_request(f"error decoding YAML: {error}") from None
 
 
-async def write_scale(call: Call, entry: Entry, scale: Any, options: WriteOptions) -> Response | None:
-    """Set the replicas. None: somebody else was faster."""
+async def write_scale(
+    call: Call, entry: Entry, scale: Any, options: WriteOptions, managed_fields: Sequence[Any] | None = None
+) -> Response | None:
+    """Set the replicas (and, after an apply, who owns them). None: somebody else was faster."""
     given = metadata.current_metadata(scale)
     replicas = (scale.spec.replicas if scale.spec is not None else None) or 0
     if replicas < 0:
@@ -139,8 +159,19 @@ async def write_scale(call: Call, entry: Entry, scale: Any, options: WriteOption
     if given.resource_version and given.resource_version != current.resource_version:
         raise write.conflict(call)
     scaled = with_replicas(entry.object, replicas)
+    if managed_fields is not None:
+        owned = msgspec.structs.replace(metadata.current_metadata(scaled), managed_fields=managed_fields)
+        scaled = metadata.with_metadata(scaled, owned)
     found = await write.write_update(
-        call, entry, scaled, metadata.current_metadata(scaled), options, prepare=None, validate=None, admit=False
+        call,
+        entry,
+        scaled,
+        metadata.current_metadata(scaled),
+        options,
+        prepare=None,
+        validate=None,
+        admit=False,
+        track=managed_fields is None,
     )
     if found is None:
         return None

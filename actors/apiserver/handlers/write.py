@@ -8,7 +8,7 @@ import msgspec
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.api.meta_v1 import ObjectMeta
-from kubeloop.actors.apiserver import bodies, deletion, limits, metadata
+from kubeloop.actors.apiserver import bodies, deletion, limits, metadata, ownership
 from kubeloop.actors.apiserver.admission import plugins
 from kubeloop.actors.apiserver.answers import EntryResponse
 from kubeloop.actors.apiserver.bodies import Expected
@@ -41,14 +41,21 @@ async def create(call: Call) -> Response:
     return await create_object(call, obj, options)
 
 
-async def create_object(call: Call, obj: Any, options: WriteOptions) -> Response:
-    """From the decoded object on: also what an update or apply of a missing object becomes."""
+async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: bool = True) -> Response:
+    """From the decoded object on: also what an update or apply of a missing object becomes.
+
+    `track`: whether the writer comes to own the fields (an apply has seen to that itself).
+    """
     kind = call.kind
     given = metadata.current_metadata(obj)
     namespace = checked_namespace(call, given)
+    if given.resource_version and given.resource_version != "0" and given.resource_version.isdigit():
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
     if call.name and given.name and given.name != call.name:
         raise name_mismatch(call, given.name)
     obj = kind.default(obj)
+    if track:
+        obj = ownership.tracked(call, obj, None, options)
     obj = await plugins.admit_create(call, obj, given, namespace)
     context = call.strategy_context(options.dry_run)
     given = metadata.current_metadata(obj)
@@ -196,12 +203,12 @@ async def update_object(
     given = metadata.current_metadata(obj)
     entry = read.find(call)
     unconditional = not given.resource_version or given.resource_version == "0"
-    if unconditional and not call.kind.unconditional_update:
-        raise must_specify_resource_version(call)
     while True:
         old = metadata.current_metadata(entry.object)
         if given.uid and given.uid != old.uid and call.request.verb == "update":
             raise uid_conflict(call, given.uid, old.uid or "")
+        if unconditional and not call.kind.unconditional_update:
+            raise must_specify_resource_version(call)
         if not unconditional and given.resource_version != old.resource_version:
             raise conflict(call)
         found = await write_update(call, entry, obj, given, options, prepare=prepare, validate=validate, admit=admit)
@@ -233,6 +240,7 @@ async def write_update(
     prepare: Prepare | None,
     validate: Validate | None,
     admit: bool,
+    track: bool = True,
 ) -> Response | None:
     """One attempt to replace `entry` by `obj`. None: somebody else was faster."""
     kind = call.kind
@@ -240,6 +248,8 @@ async def write_update(
     old = metadata.current_metadata(stored)
     kept = metadata.carry_over(given, old)
     obj = metadata.with_metadata(obj, kept)
+    if track:
+        obj = ownership.tracked(call, obj, stored, options)
     if admit:
         obj = await plugins.admit_update(call, obj, stored)
     prepare = prepare if prepare is not None else kind.prepare_for_update
