@@ -15,7 +15,7 @@ seconds ("1.5") or Go's ("1m30s", "200ms").
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 import msgspec
@@ -71,7 +71,7 @@ def _exit_codes(text: str) -> tuple[int, ...]:
     return codes
 
 
-PARSERS = {
+PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "start-delay": ("start_delay", parse_duration),
     "run-time": ("run_time", parse_duration),
     "exit-code": ("exit_codes", _exit_codes),

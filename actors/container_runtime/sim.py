@@ -117,9 +117,9 @@ class _Container:
 class SimBackend:
     """See the module. `behaviors`: image (as written, or without its tag) to function; share one map everywhere."""
 
-    def __init__(self, *, pod_cidr: str = "10.244.0.0/24", behaviors: Mapping[str, Behavior] = NO_BEHAVIORS) -> None:
+    def __init__(self, *, pod_cidr: str = "10.244.0.0/24", behaviors: Mapping[str, Behavior] | None = None) -> None:
         self._pod_cidr = pod_cidr
-        self._behaviors = behaviors
+        self._behaviors = behaviors or NO_BEHAVIORS
         self._pool: AddressPool | None = None
         self._sandboxes: dict[str, m.PodSandboxStatus] = {}
         self._containers: dict[str, _Container] = {}

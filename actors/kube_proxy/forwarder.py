@@ -123,6 +123,7 @@ class Listener:
 
     async def _listen(self) -> None:
         taken, self._socket = self._socket, None
+        assert taken is not None
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(lambda: Pipe(self._accepted), sock=taken)
@@ -151,8 +152,11 @@ class Listener:
             client.transport.abort()
             return
         self._pipes[id(client)] = client
-        client._on_lost = lambda: self._pipes.pop(id(client), None) and None
+        client._on_lost = lambda: self._forget(client)
         self._spawn(self._connect, client, name="connection")
+
+    def _forget(self, client: Pipe) -> None:
+        self._pipes.pop(id(client), None)
 
     async def _connect(self, client: Pipe) -> None:
         """Try the endpoints in order; reset the client when none answers."""

@@ -111,8 +111,11 @@ class Listeners:
         return listener
 
     def close(self) -> None:
-        for listeners in (*self._listeners.values(), *self._node_ports.values()):
+        for listeners in self._listeners.values():
             for listener in listeners.values():
+                listener.close()
+        for exact in self._node_ports.values():
+            for listener in exact.values():
                 listener.close()
         self._listeners.clear()
         self._node_ports.clear()

@@ -17,13 +17,14 @@ from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.client.events import EventRecorder
 from kubeloop.actors.client.informer import Informer, InformerFactory
+from kubeloop.actors.client.transport import InProcessTransport
 from kubeloop.actors.container_runtime import messages as cri
 from kubeloop.actors.kubelet.admission import PODS, Rejection, admit
 from kubeloop.actors.kubelet.adoption import adopt, latest_sandbox, lost
 from kubeloop.actors.kubelet.dependencies import Dependencies
 from kubeloop.actors.kubelet.logs import exec_in_pod, open_log
 from kubeloop.actors.kubelet.messages import ExecInPod, OpenLog
-from kubeloop.actors.kubelet.node import CAPACITY, NodeIdentity, parse_taint
+from kubeloop.actors.kubelet.node import CAPACITY, NodeIdentity, node_address, parse_taint
 from kubeloop.actors.kubelet.prober import Prober
 from kubeloop.actors.kubelet.probes import probe_states
 from kubeloop.actors.kubelet.qos import milli_amounts, pod_requests
@@ -46,7 +47,8 @@ class Kubelet(Actor):
     """`kubelet/NODE`. `runtime` and `proxy` are actor names on the same host.
 
     proxy: the kube-proxy to ask where services are to be reached (process mode); empty: by their cluster IPs.
-    address: the node's; pod_cidr: as the runtime gives pod addresses out. taints: as `key=value:Effect`.
+    pod_cidr: as the runtime gives pod addresses out. address: the node's; by default the range's first.
+    taints: as `key=value:Effect`.
     """
 
     concurrent: ClassVar[bool] = True
@@ -77,7 +79,9 @@ class Kubelet(Actor):
         parsed: list[Taint] = [parse_taint(taint) for taint in taints]
         whole = {**CAPACITY, **capacity} if capacity else CAPACITY
         self.client = client
-        self.identity = NodeIdentity(node_name, address, labels or {}, parsed, whole, pod_cidr)
+        self.identity = NodeIdentity(
+            node_name, address or node_address(pod_cidr), labels or {}, parsed, whole, pod_cidr
+        )
         self.runtime = cri.RuntimeStatus("", "")
         self.workers: dict[str, PodWorker] = {}
         self._runtime_name = runtime or f"container-runtime/{node_name}"
@@ -88,7 +92,7 @@ class Kubelet(Actor):
         self._used: dict[str, int] = {}
         self._sandboxes: dict[str, list[cri.PodSandboxStatus]] = {}
         self._containers: dict[str, list[cri.ContainerStatus]] = {}
-        self._inline = True
+        self._inline = isinstance(client.transport, InProcessTransport)
         self._ended = False
 
     @property
@@ -341,7 +345,13 @@ class Kubelet(Actor):
 
     def record_event(self, pod: Pod, kind: str, reason: str, message: str, container: Container | None) -> None:
         if self._record_events:
-            self._events.event(pod, kind, reason, message)
+            path = None if container is None else self._field_path(pod, container)
+            self._events.event(pod, kind, reason, message, field_path=path)
+
+    @staticmethod
+    def _field_path(pod: Pod, container: Container) -> str:
+        init = pod.spec is not None and any(c.name == container.name for c in pod.spec.init_containers)
+        return f"spec.{'initContainers' if init else 'containers'}{{{container.name}}}"
 
 
 def _fields(identity: NodeIdentity) -> dict[str, Any]:

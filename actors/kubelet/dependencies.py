@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubeloop.actors.api.core_v1 import Pod, Service
 from kubeloop.actors.api.errors import StatusError, is_not_found
+from kubeloop.actors.apiserver.messages import Request
 from kubeloop.actors.client.informer import Informer
 from kubeloop.actors.kube_proxy.messages import ServiceAddresses
 from kubeloop.actors.kubelet.environment import service_variables
@@ -92,13 +93,16 @@ class Dependencies:
         request = TokenRequest(
             spec=TokenRequestSpec(audiences=audiences, bound_object_ref=bound, expiration_seconds=TOKEN_SECONDS)
         )
+        client = self._kubelet.client
+        call = Request(
+            "create", "", "v1", "serviceaccounts", worker.namespace, account, "token", request,
+            user=client.user, user_agent=client.user_agent,
+        )  # fmt: skip
         try:
-            answer = await self._kubelet.client.create(
-                request, worker.namespace, resource="serviceaccounts", name=account, subresource="token"
-            )
+            answer = await client.raw(call)
         except StatusError as error:
             raise VolumeError(f"failed to fetch token: {error.message}") from None
-        status = answer.status
+        status = answer.body.status
         return status.token or "" if status is not None else ""
 
     def forget(self, uid: str) -> None:

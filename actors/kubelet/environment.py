@@ -206,7 +206,7 @@ def service_variables(
     found: dict[str, str] = {}
     for service in sorted(
         services, key=lambda service: (service.metadata.namespace or "", service.metadata.name or "")
-    ):  # type: ignore[union-attr]
+    ):
         metadata, spec = service.metadata, service.spec
         if metadata is None or spec is None or not spec.cluster_ip or spec.cluster_ip == "None" or not spec.ports:
             continue

@@ -1,5 +1,6 @@
 """The Node object and the Lease of a kubelet. Pure. "Nodes", "Node heartbeats" of the Kubernetes documentation."""
 
+import ipaddress
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,9 +42,9 @@ class NodeIdentity(msgspec.Struct, frozen=True):
 
     name: str
     address: str
-    labels: Mapping[str, str] = {}
-    taints: Sequence[Taint] = ()
-    capacity: Mapping[str, str] = CAPACITY
+    labels: Mapping[str, str]
+    taints: Sequence[Taint]
+    capacity: Mapping[str, str]
     pod_cidr: str = ""
     runtime: str = ""  # runtimeVersion, as sim://0.1.0
 
@@ -61,6 +62,11 @@ def parse_taint(text: str) -> Taint:
     if not key or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
         raise ValueError(f"taint {text!r}: written as key=value:Effect, with NoSchedule, PreferNoSchedule or NoExecute")
     return Taint(key=key, value=value or None, effect=effect)
+
+
+def node_address(pod_cidr: str) -> str:
+    """The first address of the node's pod range, which no pod gets; 127.0.0.1 without a range."""
+    return str(ipaddress.ip_network(pod_cidr).network_address + 1) if pod_cidr else "127.0.0.1"
 
 
 @lru_cache(maxsize=64)

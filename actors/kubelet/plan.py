@@ -92,7 +92,7 @@ def plan_pod(pod: Pod, sandbox: PodSandboxStatus | None, records: Mapping[str, C
     done = True
     for container in spec.containers:
         own_policy = container.restart_policy or policy
-        what, again = verdict(records.get(container.name), own_policy, sandbox.id, now)
+        what, again = verdict(records.get(container.name or ""), own_policy, sandbox.id, now)
         if what == START:
             start.append(container)
         if what in (START, WAIT, RUNNING):
@@ -112,7 +112,7 @@ def _plan_init(
     begun = any(_ran_in(records.get(c.name), sandbox_id) for c in spec.containers)
     for container in spec.init_containers:
         sidecar = is_sidecar(container)
-        record = records.get(container.name)
+        record = records.get(container.name or "")
         if begun and not sidecar:
             continue
         own_policy = "Always" if sidecar else "OnFailure" if policy == "Always" else policy
@@ -136,7 +136,7 @@ def _ran_in(record: ContainerRecord | None, sandbox_id: str) -> bool:
 
 def _all_done(containers: Sequence[Container], records: Mapping[str, ContainerRecord], policy: str) -> bool:
     for container in containers:
-        record = records.get(container.name)
+        record = records.get(container.name or "")
         if record is None or record.status is None or not record.exited:
             return False
         if restarts(container.restart_policy or policy, record.status.exit_code):

@@ -5,6 +5,7 @@ the world, asks `plan` what to do, does it, and writes the status when it differ
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -241,7 +242,7 @@ class PodWorker:
 
     # ending
 
-    def _kill(self, kills: "list[Kill] | tuple[Kill, ...]", grace_seconds: float | None = None) -> None:
+    def _kill(self, kills: Sequence[Kill], grace_seconds: float | None = None) -> None:
         spec = self.pod.spec
         assert spec is not None
         for kill in kills:

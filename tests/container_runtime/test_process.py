@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,8 @@ async def test_a_working_directory_is_in_a_volume_or_on_the_host(tmp_path: Path)
         mounted = shell("touch here", working_dir="/data", mounts=[m.Mount("/data", str(tmp_path))])
         await one.ended((await one.start(sandbox, mounted)).id)
         assert (tmp_path / "here").exists()
-        on_host = await one.start(sandbox, shell("pwd -P", working_dir=str(tmp_path)))
-        assert (await one.log(on_host.id, follow=True)).strip() == os.path.realpath(tmp_path)
+        on_host = await one.start(sandbox, shell("pwd", working_dir=str(tmp_path)))
+        assert (await one.log(on_host.id, follow=True)).strip() == str(tmp_path)
         with pytest.raises(m.RuntimeServiceError, match="no such directory"):
             await one.start(sandbox, shell("true", working_dir="/no/such/place"))
 
@@ -152,7 +153,7 @@ async def test_two_pods_listen_on_the_same_port() -> None:
             sandboxes = [await one.sandbox(replace(POD, uid=str(number))) for number in range(2)]
             statuses = [await one.start(sandbox, config) for sandbox in sandboxes]
             for sandbox, status in zip(sandboxes, statuses, strict=True):
-                await until(lambda status=status: one.log(status.id))
+                await until(partial(one.log, status.id))
                 socket.create_connection((sandbox.ip, 8080)).close()
     finally:
         block.close()
