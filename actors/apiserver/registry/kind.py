@@ -85,4 +85,7 @@ class Kind(msgspec.Struct, frozen=True):
     unconditional_update: bool = True
     create_on_update: bool = False
     has_status: bool = False
+    tracks_generation: bool = False  # metadata.generation: 1 when created, counted up when the spec changes
+    fixed_generation: bool = False  # it stays what it was when created
+    return_deleted_object: bool = False  # a delete is answered with the object, not with a Status
     scale: Mapping[str, Any] = {}  # paths of the scale subresource: specReplicas, statusReplicas, selector getters
