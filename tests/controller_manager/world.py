@@ -223,7 +223,7 @@ class World:
         found = await self.client.get("deployments.apps", name, "default")
         status, wanted = found.status, found.spec.replicas
         return bool(
-            (status.observed_generation or 0) >= found.metadata.generation
+            (status.observed_generation or 0) >= meta.generation(found)
             and (status.updated_replicas or 0) == wanted
             and (status.replicas or 0) == wanted
             and (status.available_replicas or 0) == wanted
