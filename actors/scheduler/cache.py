@@ -299,8 +299,8 @@ class ClusterCache:
         row.taints = tuple(spec.taints) if spec is not None else ()
         key = tuple((t.key or "", t.value or "", t.effect or "") for t in row.taints)
         self.taint_set[row.row] = self.taint_sets.setdefault(key, len(self.taint_sets))
-        for label, column in self._labels.items():
-            column.set(row.row, row.labels.get(label))
+        for label, values in self._labels.items():
+            values.set(row.row, row.labels.get(label))
         self._set_images(row, node)
         self.node_log.append(row.row)
         return row

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kubeloop.actors.scheduler.cache import NodeRow
 
 TERMINAL = ("Succeeded", "Failed")
+DECISION_COST = 40
+"""What a decision costs besides the rows looked at."""
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -196,9 +198,8 @@ class Core:
             return None
         info = queued.info
         node = self.engine.decide(info)
-        evaluation = self.engine.evaluation(info)
-        self.cost += 8 + evaluation.cost
-        evaluation.cost = 0
+        self.cost += DECISION_COST + self.engine.cost
+        self.engine.cost = 0
         if node is None:
             return self._refused(queued, now)
         self.engine.unnominate(info.uid)

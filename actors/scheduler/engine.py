@@ -38,6 +38,8 @@ class Engine:
         self.choose = choose
         self._by_name = {plugin.NAME: plugin for plugin, _ in self.plugins}
         self._evaluations: dict[tuple[Any, ...], Evaluation] = {}
+        self.cost = 0
+        """Rows looked at by ``decide`` since somebody set this to zero."""
         self.nominated: dict[str, dict[str, PodInfo]] = {}
         """Node name -> uid -> pod that waits for its victims there to go."""
 
@@ -50,9 +52,11 @@ class Engine:
     def evaluation(self, pod: PodInfo) -> Evaluation:
         """The shared evaluation for pods like this one."""
         cluster, needs = self.cluster, pod.needs
-        social = needs.affinity is not None or bool(needs.spread_constraints) or bool(cluster.groups_with_terms)
+        near = needs.affinity is not None or bool(cluster.groups_with_terms)
+        social = near or bool(needs.spread_constraints)
         key = (
             needs,
+            near,
             pod.group_key if social else None,
             None if needs.spread_constraints else cluster.owners.spread_key(pod.pod),
             tuple(pod.claims) if needs.volumes else None,
@@ -60,7 +64,7 @@ class Engine:
         )
         found = self._evaluations.get(key)
         if found is not None:
-            if found.version == cluster.objects_version or not (social or key[2] or key[3]):
+            if found.version == cluster.objects_version or not (social or key[3] or key[4]):
                 return found
             del self._evaluations[key]
             found.close()
@@ -74,9 +78,13 @@ class Engine:
         """The best node for the pod; None when none fits (then ``explain``)."""
         evaluation = self.evaluation(pod)
         blocked = self._blocked(evaluation, pod) if self.nominated else ()
-        if not blocked:
-            return evaluation.best(self.choose)
-        return evaluation.best_outside([node.row for node, _ in blocked], self.choose)
+        if blocked:
+            node = evaluation.best_outside([node.row for node, _ in blocked], self.choose)
+        else:
+            node = evaluation.best(self.choose)
+        self.cost += evaluation.cost
+        evaluation.cost = 0
+        return node
 
     def explain(self, pod: PodInfo) -> Diagnosis:
         """Why no node fits the pod now."""

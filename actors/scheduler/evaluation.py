@@ -43,9 +43,24 @@ class Evaluation:
         self._node_scorers = [s for s in self.scorers if s[0].SCOPE is not Scope.USAGE]
         self._usage_scorers = [s for s in self.scorers if s[0].SCOPE is Scope.USAGE]
         self._whole = bool(self._cluster_filters) or any(s[0].SCOPE is Scope.CLUSTER for s in self.scorers)
-        self._stale = True
         self.cost = 0
         """Rows looked at since somebody last set this to zero; the actor spends a budget of them a slice."""
+        self._stale = True
+        self._node_position = self._usage_position = 0
+        self._node_ok: Mask = np.zeros(0, dtype=np.bool_)
+        self._usage_ok: Mask = self._node_ok
+        self._usage_score: Vector = np.zeros(0, dtype=np.int64)
+        self._renew = True
+        """All totals have to be worked out again."""
+        self._uneven = True
+        """A node's total depends on which other nodes are feasible, through normalization."""
+        self._even_score: Vector = self._usage_score
+        self._total: Vector = self._usage_score
+        self._best = -1
+        self._candidates: list[int] = []
+        """Rows whose total was ``_best`` when they were put here; checked again when taken."""
+        self._taken = -1
+        """The row last given out, until its change is seen."""
 
     def _start(self, plugins: Sequence[tuple[Plugin, int]]) -> None:
         for plugin, _ in plugins:
@@ -181,7 +196,7 @@ class Evaluation:
         feasible = self._feasible()
         self._renew = False
         self._taken = -1
-        self._candidates: list[int] = []
+        self._candidates = []
         self._best = -1
         if feasible.any():
             self._total = np.where(feasible, self.totals(feasible), -1)

@@ -126,7 +126,18 @@ class NeedsTable:
 class PodInfo:
     """One pod: its object and what the scheduler has worked out about it."""
 
-    __slots__ = ("group_key", "key", "labels", "namespace", "needs", "pod", "priority", "terminating", "uid")
+    __slots__ = (
+        "group_key",
+        "key",
+        "labels",
+        "namespace",
+        "needs",
+        "node_name",
+        "pod",
+        "priority",
+        "terminating",
+        "uid",
+    )
 
     def __init__(self, pod: Pod, table: NeedsTable) -> None:
         metadata, spec = pod.metadata, pod.spec
@@ -139,6 +150,7 @@ class PodInfo:
         self.labels: Mapping[str, str] = metadata.labels
         self.terminating = metadata.deletion_timestamp is not None
         self.priority = spec.priority or 0
+        self.node_name = spec.node_name
         self.needs = table.of(spec)
         affinity = self.needs.key if self.needs.affinity is not None else b""
         labels = _encode_mapping(self.labels) if self.labels else b""
@@ -153,8 +165,3 @@ class PodInfo:
             claim = volume.persistent_volume_claim
             keys.append(f"{self.namespace}/{claim.claim_name if claim is not None else f'{name}-{volume.name}'}")
         return keys
-
-    @property
-    def node_name(self) -> str | None:
-        """The node that the pod is bound to."""
-        return self.pod.spec.node_name if self.pod.spec is not None else None

@@ -27,7 +27,8 @@ class NodeName(Plugin):
         return PreFilter(pod.node_name) if pod.node_name else None
 
     def filter(self, state: Any, cluster: ClusterCache, rows: Vector) -> Vector:
-        return (rows != cluster.rows.get(state, -1)).astype(np.int64)
+        verdicts: Vector = (rows != cluster.rows.get(state, -1)).astype(np.int64)
+        return verdicts
 
     def status(self, state: Any, code: int) -> Status:
         return Status(Code.UNRESOLVABLE, (self.REASON,), self.NAME)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kubeloop.actors.scheduler.cache import CPU, MEMORY
 from kubeloop.actors.scheduler.framework import SCORE_MAX, Mask, Plugin, Scope, Vector
@@ -14,23 +13,23 @@ if TYPE_CHECKING:
     from kubeloop.actors.scheduler.cache import ClusterCache, NodeRow
     from kubeloop.actors.scheduler.needs import PodInfo
 
-UNCHANGED = 0.75
-"""The score, as a share, of a node whose balance the pod leaves as it is."""
+BASE = 150
+"""Makes a node whose balance the pod leaves as it is score 75."""
 
 
-def balance(used_cpu: int, cpu: int, used_memory: int, memory: int) -> float:
-    """Standard deviation of the two shares in use, at most 0.5; 0 is perfect balance."""
+def balance(used_cpu: int, cpu: int, used_memory: int, memory: int) -> int:
+    """100 when the two shares in use are equal, down to 50: 100 * (1 - their standard deviation), cut."""
     share_cpu = min(used_cpu / cpu, 1.0)
     share_memory = min(used_memory / memory, 1.0)
-    return abs(share_cpu - share_memory) / 2
+    return int((1 - abs(share_cpu - share_memory) / 2) * SCORE_MAX)
 
 
 class NodeResourcesBalancedAllocation(Plugin):
     """Scores how much nearer to (or farther from) balance a node gets by the pod.
 
     https://kubernetes.io/docs/reference/scheduling/config/#scheduling-plugins names the plugin; the numbers were
-    observed: 100 * (0.75 + (deviation without - deviation with) / 2), cut to an integer. A resource of which a node
-    has nothing is left out, and then there is nothing to balance.
+    observed: (150 + balance with the pod - balance without it) / 2, cut to an integer. A resource of which a node has
+    nothing is left out, and then there is nothing to balance.
     """
 
     NAME = "NodeResourcesBalancedAllocation"
@@ -46,19 +45,19 @@ class NodeResourcesBalancedAllocation(Plugin):
         both = (cpu > 0) & (memory > 0)
         cpu, memory = np.maximum(cpu, 1), np.maximum(memory, 1)
 
-        def deviation(more_cpu: int, more_memory: int) -> NDArray[np.float64]:
+        def balances(more_cpu: int, more_memory: int) -> Vector:
             share_cpu = np.minimum((cluster.used(CPU) + more_cpu) / cpu, 1.0)
             share_memory = np.minimum((cluster.used(MEMORY) + more_memory) / memory, 1.0)
-            return np.where(both, np.abs(share_cpu - share_memory) / 2, 0.0)
+            deviation = np.where(both, np.abs(share_cpu - share_memory) / 2, 0.0)
+            return ((1 - deviation) * SCORE_MAX).astype(np.int64)
 
-        share = UNCHANGED + (deviation(0, 0) - deviation(*state)) / 2
-        return (share * SCORE_MAX).astype(np.int64)
+        return (BASE + balances(*state) - balances(0, 0)) // 2
 
     def score_one(self, state: Any, cluster: ClusterCache, node: NodeRow) -> int:
         cpu, memory = node.allocatable[CPU], node.allocatable[MEMORY]
         if not cpu or not memory:
-            return int(UNCHANGED * SCORE_MAX)
+            return BASE // 2
         used_cpu, used_memory = node.used[CPU], node.used[MEMORY]
         before = balance(used_cpu, cpu, used_memory, memory)
         after = balance(used_cpu + state[0], cpu, used_memory + state[1], memory)
-        return int((UNCHANGED + (before - after) / 2) * SCORE_MAX)
+        return (BASE + after - before) // 2
