@@ -11,10 +11,11 @@ from msgspec import Struct
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import resource_for
-from kubeloop.actors.apiserver import bootstrap, chain, virtual
+from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, virtual
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.config import ApiServerConfig
+from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources, Establish
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
 from kubeloop.actors.apiserver.messages import Request, WatchRequest
 from kubeloop.actors.apiserver.routes import Routes
@@ -41,6 +42,7 @@ class ApiServer(Actor):
         self.storage = Storage(kv)
         self.resources = Routes(self.storage)
         self.routes = self.resources.by_name
+        self.custom_resources = CustomResources(self)
         self._bookmarks_due = False
 
     async def on_start(self) -> None:
@@ -71,6 +73,10 @@ class ApiServer(Actor):
             raise errors.internal_error(f"{type(error).__name__}: {error}") from error
         if kind is SendBookmarks:
             return self.send_bookmarks()
+        if kind is Establish:
+            return await self.custom_resources.establish(message.name)
+        if kind is CleanUp:
+            return await self.custom_resources.clean_up(message.name)
         if kind is CheckHealth:
             return {"ping": "", "log": "", "etcd": await self.etcd_health(), "informer-sync": ""}
         raise UnknownMessage(message)
@@ -86,6 +92,8 @@ class ApiServer(Actor):
 
     async def find_route(self, group: str, version: str, plural: str) -> Route:
         """The route of a served resource. Raises 404 when there is none."""
+        if group == custom_resources.GROUP or not self.resources.has_version(group, version):
+            await self.custom_resources.start()
         route = self.resources.find(group, version, plural)
         if route is None:
             raise unknown_resource(self.resources.has_version(group, version))

@@ -3,6 +3,7 @@
 In process the body is the object already. Over HTTP it is bytes: JSON or YAML, decoded once.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kubeloop.actors.api import codec, meta
@@ -21,16 +22,21 @@ GO_TYPE_META = (
 )
 
 
+# drops what a schema does not know: (what is left, paths of what was dropped)
+Prune = Callable[[Any], tuple[Any, list[str]]]
+
+
 class Expected:
-    """What a body must be: the kind at a version, and the Struct to decode it to (None: a dict)."""
+    """What a body must be: the kind at a version, and the Struct to decode it to (None: a dict, pruned by `prune`)."""
 
-    __slots__ = ("group", "kind", "type", "version")
+    __slots__ = ("group", "kind", "prune", "type", "version")
 
-    def __init__(self, group: str, version: str, kind: str, type: type | None) -> None:
+    def __init__(self, group: str, version: str, kind: str, type: type | None, prune: Prune | None = None) -> None:
         self.group = group
         self.version = version
         self.kind = kind
         self.type = type
+        self.prune = prune
 
     @property
     def api_version(self) -> str:
@@ -48,6 +54,9 @@ def read(request: Request, expected: Expected, field_validation: str, warnings: 
         if type(body) is dict and expected.type is not None:
             check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected)
             return decoded(body, expected, field_validation, warnings)
+        if expected.prune is not None:
+            check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected)
+            return expected.prune(body)[0]
         return body
     type_ = media_type(request.content_type) or JSON
     if type_ == JSON:
@@ -79,8 +88,7 @@ def read_json(body: bytes, expected: Expected, field_validation: str, warnings: 
         raise cannot_be_handled(expected, str(error)) from None
     api_version, kind = meta.api_version_and_kind(found.obj)
     check_gvk(api_version, kind, expected)
-    report(found, expected, field_validation, warnings)
-    return found.obj
+    return pruned(found, expected, field_validation, warnings)
 
 
 def read_yaml(body: bytes, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
@@ -110,15 +118,34 @@ def decoded(document: dict[str, Any], expected: Expected, field_validation: str,
         found = codec.decode_object(document, expected.type)
     except codec.DecodeError as error:
         raise cannot_be_handled(expected, str(error)) from None
-    report(found, expected, field_validation, warnings)
-    return found.obj
+    return pruned(found, expected, field_validation, warnings)
 
 
-def report(found: Any, expected: Expected, field_validation: str, warnings: list[str]) -> None:
-    if field_validation == "Ignore" or not (found.unknown or found.duplicates):
+def pruned(found: Any, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
+    """The decoded object; what is unknown in it is told."""
+    obj, unknown = found.obj, list(found.unknown)
+    if expected.prune is not None:
+        check_custom(obj, expected)
+        obj, dropped = expected.prune(obj)
+        unknown += dropped
+    report(unknown, found.duplicates, expected, field_validation, warnings)
+    return obj
+
+
+def check_custom(obj: Any, expected: Expected) -> None:
+    """Custom resources have to say what they are."""
+    for field in ("apiVersion", "kind"):
+        if not obj.get(field):
+            raise bad_request(f"Object '{field.capitalize()}' is missing in 'unstructured object has no {field}'")
+
+
+def report(
+    unknown: list[str], duplicates: Sequence[str], expected: Expected, field_validation: str, warnings: list[str]
+) -> None:
+    if field_validation == "Ignore" or not (unknown or duplicates):
         return
-    texts = [f'duplicate field "{path}"' for path in found.duplicates]
-    texts += [f'unknown field "{path}"' for path in found.unknown]
+    texts = [f'duplicate field "{path}"' for path in duplicates]
+    texts += [f'unknown field "{path}"' for path in unknown]
     if field_validation == "Strict":
         raise cannot_be_handled(expected, "strict decoding error: " + ", ".join(texts))
     warnings.extend(texts)

@@ -40,10 +40,12 @@ class Route:
         "api_version",
         "from_storage",
         "kind",
+        "prune",
         "resource",
         "schema",
         "store",
         "subresources",
+        "terminating",
         "to_storage",
         "verbs",
     )
@@ -68,6 +70,9 @@ class Route:
         self.api_version = f"{group}/{version}" if group else version
         self.to_storage = to_storage
         self.from_storage = from_storage
+        # custom resources: drops what the schema does not know; their definition is going
+        self.prune: Callable[[Any], tuple[Any, list[str]]] | None = None
+        self.terminating = False
 
 
 class Call:

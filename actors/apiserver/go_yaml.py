@@ -43,7 +43,7 @@ def load(data: bytes) -> tuple[Any, list[str]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1 if mark.column else mark.line}: " if mark is not None else ""
-        raise YamlError(f"yaml: {where}{error.problem or error.context}") from None
+        raise YamlError(f"yaml: {where}{in_go_words(error.problem or error.context or '')}") from None
     except yaml.YAMLError as error:
         raise YamlError(f"yaml: {error}") from None
     except (RecursionError, ValueError) as error:
@@ -51,6 +51,14 @@ def load(data: bytes) -> tuple[Any, list[str]]:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def in_go_words(problem: str) -> str:
+    """PyYAML's message as go-yaml has it; both descend from libyaml and differ in little."""
+    wanted, found, _ = problem.partition(", but ")
+    if found and wanted.startswith("expected "):
+        return f"did not find {wanted}".replace("<block end>", "key")
+    return problem
 
 
 def _string_keys(value: Any) -> Any:

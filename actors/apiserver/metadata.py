@@ -134,15 +134,24 @@ def check_owner_references(errors: list[FieldError], references: Sequence[Any]) 
         if reference.kind == "Event" and reference.api_version in ("v1", "events.k8s.io/v1"):
             group, _, version = (reference.api_version or "").rpartition("/")
             detail = f"{group}/{version}, Kind=Event is disallowed from being an owner"
-            errors.append(fields.invalid(path, reference, detail))
+            errors.append(fields.invalid(path, shown(reference), detail))
         if reference.controller:
             if controller is not None:
                 detail = (
                     'Only one reference can have Controller set to true. Found "true" in references for '
                     f"{controller.kind}/{controller.name} and {reference.kind}/{reference.name}"
                 )
-                errors.append(fields.invalid(path, list(references), detail))
+                errors.append(fields.invalid(path, [shown(one) for one in references], detail))
             controller = reference
+
+
+def shown(reference: Any) -> dict[str, Any]:
+    """An owner reference as error messages print it."""
+    builtins = codec.to_builtins(reference)
+    order = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
+    return {
+        key: builtins.get(key, "") for key in order if key in builtins or key not in ("controller", "blockOwnerDeletion")
+    }
 
 
 def check_finalizers(errors: list[FieldError], finalizers: Sequence[str]) -> None:
@@ -171,6 +180,8 @@ def carry_over(new: ObjectMeta, old: ObjectMeta) -> ObjectMeta:
     changes: dict[str, Any] = {}
     if not new.uid:
         changes["uid"] = old.uid
+    if not new.namespace:
+        changes["namespace"] = old.namespace
     if not new.creation_timestamp:
         changes["creation_timestamp"] = old.creation_timestamp
     if old.deletion_timestamp:

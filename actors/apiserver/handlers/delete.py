@@ -1,5 +1,6 @@
 """delete and deletecollection: preconditions, grace, finalizers; what `deletion.plan` decides is carried out here."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from kubeloop.actors.apiserver.bodies import ACCEPTED, JSON, YAML, Expected, med
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
+from kubeloop.actors.apiserver.options import NO_DELETE_OPTIONS as NO_DELETE_OPTIONS
 from kubeloop.actors.apiserver.options import DeleteOptions, delete_options, list_options
 from kubeloop.actors.apiserver.selection import selection
 from kubeloop.actors.apiserver.watch_cache import Entry
@@ -55,8 +57,9 @@ async def delete_entry(call: Call, entry: Entry, options: DeleteOptions) -> Resp
     current = metadata.current_metadata(stored)
     check_preconditions(call, current, options)
     now = call.server.context.clock.now()
-    if call.route.resource.plural == "namespaces" and not call.route.resource.group:
-        return await delete_namespace(call, entry, options, now)
+    mark = MARKS.get((call.route.resource.group, call.route.resource.plural))
+    if mark is not None:
+        return await delete_by_controller(call, entry, options, mark)
     grace = deletion.grace_period_seconds(stored, options) if kind.graceful_deletion else None
     plan = deletion.plan(current, options, now=now, default=kind.default_delete_propagation, grace=grace)
     shown = stored if plan.metadata is None else metadata.with_metadata(stored, plan.metadata)
@@ -98,25 +101,61 @@ def check_preconditions(call: Call, current: Any, options: DeleteOptions) -> Non
         raise errors.conflict(kind, name, detail)
 
 
-async def delete_namespace(call: Call, entry: Entry, options: DeleteOptions, now: float) -> Response | None:
-    """A namespace is emptied by the namespace controller before its last finalizer goes: Terminating until then."""
+async def delete_by_controller(
+    call: Call, entry: Entry, options: DeleteOptions, mark: Callable[[Any, str], Any]
+) -> Response | None:
+    """For what is emptied before it goes: marked here; a controller takes the last finalizer away."""
     stored = entry.object
-    current = metadata.current_metadata(stored)
-    changes: dict[str, Any] = {}
-    if current.deletion_timestamp is None:
-        changes["deletion_timestamp"] = call.server.context.clock.now_rfc3339()
+    marked = mark(stored, call.server.context.clock.now_rfc3339())
+    current = metadata.current_metadata(marked)
     finalizers = deletion.garbage_collection_finalizers(tuple(current.finalizers), options, "Background")
-    if finalizers != tuple(current.finalizers):
-        changes["finalizers"] = finalizers
-    if not finalizers and not (stored.spec is not None and stored.spec.finalizers):
+    if not finalizers and not getattr(marked.spec, "finalizers", ()):
         if not options.dry_run and await call.store.delete(entry) is None:
             return None
         return Response(200, deleted_status(call, current.uid or ""), call.warnings)
-    if not changes:
+    if finalizers != tuple(current.finalizers):
+        marked = metadata.with_metadata(marked, msgspec.structs.replace(current, finalizers=finalizers))
+    if marked is stored:
         return read.answer(call, entry)
-    status = msgspec.structs.replace(stored.status, phase="Terminating") if stored.status is not None else None
-    marked = msgspec.structs.replace(stored, metadata=msgspec.structs.replace(current, **changes), status=status)
     return await write.store_update(call, entry, write.fresh(marked), write.WriteOptions(dry_run=options.dry_run))
+
+
+def mark_namespace(namespace: Any, now: str) -> Any:
+    """A namespace is emptied by the namespace controller: Terminating until then."""
+    if namespace.metadata.deletion_timestamp is not None:
+        return namespace
+    status = msgspec.structs.replace(namespace.status, phase="Terminating")
+    own = msgspec.structs.replace(namespace.metadata, deletion_timestamp=now)
+    return msgspec.structs.replace(namespace, metadata=own, status=status)
+
+
+def mark_definition(crd: Any, now: str) -> Any:
+    """A definition goes after its objects."""
+    from kubeloop.actors.api.apiextensions_v1 import CustomResourceDefinitionCondition
+
+    if crd.metadata.deletion_timestamp is not None:
+        return crd
+    finalizers = tuple(crd.metadata.finalizers)
+    if CLEANUP not in finalizers:
+        finalizers = (*finalizers, CLEANUP)
+    own = msgspec.structs.replace(crd.metadata, deletion_timestamp=now, finalizers=finalizers)
+    terminating = CustomResourceDefinitionCondition(
+        type="Terminating",
+        status="True",
+        reason="InstanceDeletionPending",
+        message="CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        last_transition_time=now,
+    )
+    status = msgspec.structs.replace(crd.status, conditions=(*crd.status.conditions, terminating))
+    return msgspec.structs.replace(crd, metadata=own, status=status)
+
+
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+# (group, plural) of what a controller empties before it goes
+MARKS: Mapping[tuple[str, str], Callable[[Any, str], Any]] = {
+    ("", "namespaces"): mark_namespace,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): mark_definition,
+}
 
 
 def deleted_status(call: Call, uid: str) -> dict[str, Any]:

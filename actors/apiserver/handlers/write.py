@@ -30,7 +30,7 @@ Validate = Callable[[Any, Any], Sequence[FieldError]]
 
 def expected_body(call: Call) -> Expected:
     resource = call.route.resource
-    return Expected(resource.group, resource.version, resource.kind, resource.type)
+    return Expected(resource.group, resource.version, resource.kind, resource.type, call.route.prune)
 
 
 async def create(call: Call) -> Response:
@@ -53,6 +53,9 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
     if call.name and given.name and given.name != call.name:
         raise name_mismatch(call, given.name)
+    if call.route.terminating:
+        text = "create not allowed while custom resource definition is terminating"
+        raise errors.forbidden(call.route.resource.plural, given.name or "", text, call.route.resource.group)
     obj = kind.default(obj)
     if track:
         obj = ownership.tracked(call, obj, None, options)
