@@ -7,7 +7,7 @@ itself: so a go that need not wait (sim) owns no task, and what must wait goes o
 Crash: memory is lost, containers run on; the next kubelet adopts them from the runtime's lists.
 """
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -40,7 +40,8 @@ RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.25, 60.0
 class Work(msgspec.Struct, frozen=True):
     """To itself: go on with this."""
 
-    coroutine: Coroutine[Any, Any, None]
+    function: Callable[..., Awaitable[None]]
+    arguments: tuple[Any, ...]
 
 
 class Kubelet(Actor):
@@ -173,7 +174,7 @@ class Kubelet(Actor):
     async def on_message(self, message: Any) -> Any:
         kind = type(message)
         if kind is Work:
-            return await message.coroutine
+            return await message.function(*message.arguments)
         if kind is cri.ContainerEvent:
             worker = self.workers.get(message.status.pod_uid)
             if worker is not None:
@@ -289,7 +290,7 @@ class Kubelet(Actor):
             worker.dirty = True
         elif not worker.queued and not self._ended:
             worker.queued = True
-            self.drive(self._sync(worker))
+            self.drive(self._sync, worker)
 
     async def _sync(self, worker: PodWorker) -> None:
         worker.queued = False
@@ -320,15 +321,15 @@ class Kubelet(Actor):
             except self.transient as error:
                 self.log.warning("heartbeat_failed", what="status", error=str(error))
 
-    def drive(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine of this actor's soon. With the API server in process it goes on without a task of its own as
+    def drive(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Run something of this actor's soon. With the API server in process it goes on without a task of its own as
         long as it need not wait; an HTTP client needs a task from the start."""
         if self._ended:
-            coroutine.close()
-        elif self._inline:
-            self._self.tell_nowait(Work(coroutine))
+            return
+        if self._inline:
+            self._self.tell_nowait(Work(function, arguments))
         else:
-            self.spawn(_whole, coroutine, name="work")
+            self.spawn(function, *arguments, name="work")
 
     async def ask_runtime(self, message: Any) -> Any:
         return await self._runtime_ref.ask(message)
@@ -356,7 +357,3 @@ class Kubelet(Actor):
 
 def _fields(identity: NodeIdentity) -> dict[str, Any]:
     return {name: getattr(identity, name) for name in identity.__struct_fields__}
-
-
-async def _whole(coroutine: Coroutine[Any, Any, None]) -> None:
-    await coroutine

@@ -73,7 +73,7 @@ class Prober:
 
     def _tick(self, state: ProbeState) -> None:
         if not self.closed:
-            self._worker.kubelet.drive(self._check(state))
+            self._worker.kubelet.drive(self._check, state)
 
     async def _check(self, state: ProbeState) -> None:
         kubelet, until = self._worker.kubelet, 0.0

@@ -9,11 +9,12 @@ class ContainerRecord:
 
     waiting: (reason, message) why there is no attempt now. retry_at: when to try again (unix seconds).
     kill_message: it is being stopped because of that. started, ready: what the probes say.
-    lost_exit_code: the container vanished with its runtime while it ran.
+    told_backoff: the attempt after whose end the BackOff event was recorded.
     """
 
     __slots__ = (
-        "backoff", "kill_message", "previous", "ready", "restart_count", "retry_at", "started", "status", "waiting",
+        "backoff", "kill_message", "previous", "ready", "restart_count", "retry_at", "started", "status",
+        "told_backoff", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class ContainerRecord:
         self.started = False
         self.ready = False
         self.kill_message = ""
+        self.told_backoff = ""
 
     @property
     def running(self) -> bool:

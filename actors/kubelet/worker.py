@@ -158,8 +158,7 @@ class PodWorker:
 
     async def _run(self) -> None:
         kubelet = self.kubelet
-        deadline = self._deadline()
-        if deadline <= kubelet.clock.now():
+        if self._deadline() <= kubelet.clock.now():
             self.fate = PodFate(True, DEADLINE)
             self.event("Normal", DEADLINE[0], DEADLINE[1])
             await self._finish()
@@ -181,9 +180,27 @@ class PodWorker:
             self.fate = replace(self.fate, ended=True)
             await self._finish()
             return
-        wake_at = min(plan.wake_at, deadline, self._refresh_readiness())
+        wake_at = min(plan.wake_at, self._refresh_readiness())
+        if wake_at < NEVER_MIND:
+            self._tell_backoff()
         await self._report()
-        self._wake(wake_at)
+        self._wake(min(wake_at, self._deadline()))
+
+    def _tell_backoff(self) -> None:
+        """One event for each end after which a container has to wait."""
+        for name, record in self.records.items():
+            status = record.status
+            if status is None or not record.exited or record.backoff is None or record.told_backoff == status.id:
+                continue
+            record.told_backoff = status.id
+            pod = f"{self.name}_{self.namespace}({self.uid})"
+            message = f"Back-off restarting failed container {name} in pod {pod}"
+            self.event("Warning", "BackOff", message, self._container(name))
+
+    def _container(self, name: str) -> Container | None:
+        spec = self.pod.spec
+        assert spec is not None
+        return next((c for c in (*spec.containers, *spec.init_containers) if c.name == name), None)
 
     def _interrupted(self) -> bool:
         """The pod was deleted while this went on."""
@@ -243,11 +260,9 @@ class PodWorker:
     # ending
 
     def _kill(self, kills: Sequence[Kill], grace_seconds: float | None = None) -> None:
-        spec = self.pod.spec
-        assert spec is not None
         for kill in kills:
             record = self.records[kill.name]
-            container = next((c for c in (*spec.containers, *spec.init_containers) if c.name == kill.name), None)
+            container = self._container(kill.name)
             grace = self._grace(container, kill) if grace_seconds is None else grace_seconds
             end = self.kubelet.clock.now() + grace
             if self.stopping is None:
@@ -260,7 +275,7 @@ class PodWorker:
                 self.event("Normal", "Killing", kill.message or f"Stopping container {kill.name}", container)
             self.close_prober(kill.name)
             record.ready = False
-            self.kubelet.drive(stop_container(self, container, record, grace))
+            self.kubelet.drive(stop_container, self, container, record, grace)
 
     def _grace(self, container: Container | None, kill: Kill) -> float:
         spec = self.pod.spec

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kubeloop.actors.api.core_v1 import Container, Pod, PodSpec
+from kubeloop.actors.api.core_v1 import Container, ContainerState, ContainerStatus, Pod, PodSpec
 from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.apiserver.actor import ApiServer
@@ -54,7 +54,7 @@ class World:
     ) -> Pod:
         """Looks at the pod until it is so, in the loop's time."""
         async with asyncio.timeout(timeout_seconds):
-            while not condition(found := await self.pod(name)):
+            while not condition(found := await self.pod(name)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             return found  # type: ignore[return-value]
 
@@ -80,8 +80,9 @@ def is_ready(pod: Pod | None) -> bool:
 
 
 def container(pod: Pod | None, index: int = 0) -> Any:
-    assert pod is not None and pod.status is not None
-    return pod.status.container_statuses[index]
+    """The status of one container, an empty one while there is none."""
+    statuses = pod.status.container_statuses if pod is not None and pod.status is not None else ()
+    return statuses[index] if len(statuses) > index else ContainerStatus(state=ContainerState())
 
 
 @asynccontextmanager
