@@ -40,6 +40,9 @@ def plain_node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "1
         {
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
             "spec": spec,
-            "status": {"allocatable": {"cpu": cpu, "memory": memory, "pods": pods}},
+            "status": {
+                "allocatable": {"cpu": cpu, "memory": memory, "pods": pods},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
         }
     )
