@@ -16,7 +16,7 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
 )
 from kubeloop.actors.apiserver.registry.kind import StrategyContext
-from kubeloop.actors.apiserver.registry.pod_columns import COLUMNS
+from kubeloop.actors.apiserver.registry.pod_columns import COLUMNS, row_conditions
 from kubeloop.actors.apiserver.registry.pod_defaults import (
     default_pod,
     default_pod_template,
@@ -188,6 +188,7 @@ KINDS = (
             "status.nominatedNodeName": field("status.nominated_node_name"),
         },
         columns=COLUMNS,
+        row_conditions=row_conditions,
     ),
     entry(
         "",

@@ -80,6 +80,7 @@ class Kind(msgspec.Struct, frozen=True):
     warnings: Callable[[Any], Sequence[str]] | None = None
     selectable_fields: Mapping[str, Callable[[Any], str]] = {}
     columns: Sequence[Column] = ()
+    row_conditions: Callable[[Any], Sequence[Mapping[str, str]]] | None = None  # of a Table row (TableRowCondition)
     graceful_deletion: bool = False  # pods: the kubelet deletes for good
     default_delete_propagation: str = "Background"
     unconditional_update: bool = True

@@ -1,5 +1,6 @@
 """The columns of `kubectl get pods`, above all STATUS: one word that sums up phase, containers and deletion."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -155,6 +156,17 @@ def readiness_gates_cell(pod: Any, now: float) -> str:
 
 def nominated_node_cell(pod: Any, now: float) -> str:
     return or_none(pod.status.nominated_node_name if pod.status is not None else None)
+
+
+_ENDED = {
+    "Succeeded": ({"type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed."},),
+    "Failed": ({"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."},),
+}
+
+
+def row_conditions(pod: Any) -> Sequence[Mapping[str, str]]:
+    """Clients may grey out or leave away pods that have ended."""
+    return _ENDED.get(pod.status.phase, ())
 
 
 COLUMNS = (
