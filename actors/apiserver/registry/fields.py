@@ -157,15 +157,18 @@ def check_ip(errors: Errors, path: str, value: str) -> None:
     check_name(errors, path, value, names.ip_address)
 
 
+POD_BLOCKS = range(32, 224)  # of 127.X.0.0/16: where the process runtime's pods are (container_runtime/loopback.py)
+
+
 def check_not_special_ip(errors: Errors, path: str, value: str) -> None:
-    """An endpoint's or external address: not unspecified, loopback, link-local."""
+    """An endpoint's or external address: not unspecified, loopback (but for the process runtime's pods), link-local."""
     address = names.parse_ip(value)
     if address is None:
         errors.append(invalid(path, value, "must be a valid IP address"))
         return
     if address.is_unspecified:
         errors.append(invalid(path, value, f"may not be unspecified ({value})"))
-    if address.is_loopback:
+    if address.is_loopback and not (address.version == 4 and address.packed[1] in POD_BLOCKS):
         errors.append(invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
     if address.is_link_local:
         errors.append(invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
