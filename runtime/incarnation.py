@@ -335,13 +335,20 @@ class Incarnation:
     def busy(self) -> bool:
         return self._drain is not None
 
-    async def wait_idle(self) -> None:
-        """Returns when the message in hand is done; what waits behind it is answered with ActorStopped."""
+    async def wait_idle(self, timeout_seconds: float) -> None:
+        """Returns when the message in hand is done, or cancelled because it took too long.
+
+        What waits behind it is answered with ActorStopped.
+        """
         if self.mailbox is not None:
             self.mailbox.close(f"{self.slot.name} stopped")
         drain = self._drain
         if drain is not None and drain._task is not None and drain._task is not asyncio.current_task():
-            await asyncio.wait([drain._task])
+            _, late = await asyncio.wait([drain._task], timeout=timeout_seconds)
+            if late:
+                self.actor.context.log.warning("message_cancelled_by_stop", waited_seconds=timeout_seconds)
+                drain.cancel()
+                await asyncio.wait([drain._task])
 
     def end(self, reason: str) -> list["asyncio.Task[Any]"]:
         """Answers, cancels, closes everything. Returns the child tasks that are not over yet."""

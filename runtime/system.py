@@ -232,8 +232,7 @@ class System:
     async def _finish(self, life: Incarnation) -> None:
         try:
             if life.busy:
-                async with asyncio.timeout(STOP_GRACE_SECONDS):
-                    await life.wait_idle()
+                await life.wait_idle(STOP_GRACE_SECONDS)
             if type(life.actor).on_stop is not Actor.on_stop:
                 async with asyncio.timeout(STOP_GRACE_SECONDS):
                     await life.actor.on_stop()

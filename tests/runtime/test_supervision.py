@@ -304,12 +304,27 @@ def test_a_stop_of_a_concurrent_actor_answers_what_is_in_flight_with_actor_stopp
 def test_a_stop_does_not_wait_for_ever() -> None:
     async def scenario(system: System) -> None:
         story: list[str] = []
-        ref = await system.start(lambda: Worker(story, on_stop_seconds=1e6), name="worker", host="a")
+        ref = await system.start(lambda: Worker(story), name="busy", host="a")
         ref.tell_nowait(("wait", 1e6))
+        await system.start(lambda: Worker(story, on_stop_seconds=1e6), name="slow", host="a")
         await asyncio.sleep(1)
-        await system.stop("worker")
-        assert story == ["start", *DEFERRED]
+        await system.stop("busy")
+        await system.stop("slow")
+        assert story == ["start", "start", "on_stop", *DEFERRED, *DEFERRED]
         assert system.clock.monotonic() < 100
+
+    run(scenario)
+
+
+def test_an_actor_that_crashes_while_it_is_stopped_stays_stopped() -> None:
+    async def scenario(system: System) -> None:
+        story: list[str] = []
+        ref = await system.start(lambda: Worker(story, on_stop_seconds=10), name="worker", host="a")
+        await ref.ask("crash in child")
+        await system.stop("worker")
+        await asyncio.sleep(100)
+        assert story.count("start") == 1
+        assert system.statistics()[0].state == "stopped"
 
     run(scenario)
 

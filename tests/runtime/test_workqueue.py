@@ -123,6 +123,7 @@ def test_a_queue_that_is_shut_down_gives_what_it_has_and_takes_no_more() -> None
         queue.add("a")
         queue.add_after("late", 5)
         queue.shut_down()
+        assert queue.delayed == 0
         queue.add("b")
         queue.add_after("c", 1)
         queue.add_rate_limited("d")
