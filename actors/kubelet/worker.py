@@ -15,7 +15,7 @@ from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
 from kubeloop.actors.container_runtime import messages as cri
 from kubeloop.actors.kubelet.containers import start_container, stop_container
 from kubeloop.actors.kubelet.environment import PodFacts
-from kubeloop.actors.kubelet.plan import NEVER_MIND, Kill, plan_pod, plan_termination
+from kubeloop.actors.kubelet.plan import NEVER_MIND, Kill, is_sidecar, plan_pod, plan_termination
 from kubeloop.actors.kubelet.prober import Prober
 from kubeloop.actors.kubelet.record import ContainerRecord
 from kubeloop.actors.kubelet.status import LIVES, PodFate, pod_status
@@ -175,7 +175,7 @@ class PodWorker:
             spec = self.pod.spec
             inits = spec.init_containers if spec is not None else ()
             for container in plan.start:
-                await start_container(self, container, init=container in inits if inits else False)
+                await start_container(self, container, init=container in inits and not is_sidecar(container))
         if plan.finished and not any(record.running for record in self.records.values()):
             self.fate = replace(self.fate, ended=True)
             await self._finish()
