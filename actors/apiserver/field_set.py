@@ -4,13 +4,15 @@ A path is a tuple of path elements in FieldsV1's own spelling: `f:NAME`, `k:{"na
 a set of paths. On the wire it is a tree; a node that is owned itself and has owned fields in it says so with `.`.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+import msgspec
+
 Path: TypeAlias = tuple[str, ...]
 FieldSet: TypeAlias = set[Path]
-_ORDER = {"f": 0, "k": 1, "v": 2, "i": 3}
+_ORDER = {".": -1, "f": 0, "k": 1, "v": 2, "i": 3}
+_KINDS = "fkvi"
 
 
 class Tree:
@@ -69,9 +71,42 @@ def _decode(fields: Any, path: Path, paths: FieldSet) -> None:
     for element, children in fields.items():
         if element == ".":
             continue
-        if element[:1] not in _ORDER or element[1:2] != ":":
+        if element[:1] not in _KINDS or element[1:2] != ":":
             raise ValueError(f"{element!r} is no path element")
         _decode(children, (*path, element), paths)
+
+
+def owns(fields: dict[str, Any], path: Path) -> bool:
+    """Whether a FieldsV1 holds a path."""
+    node = fields
+    for element in path:
+        child = node.get(element)
+        if child is None:
+            return False
+        node = child
+    return not node or "." in node
+
+
+def with_paths(fields: dict[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
+    """A FieldsV1 that holds these paths too; the given one is not changed."""
+    for path in paths:
+        if path:
+            fields = _with_path(fields, path, False)
+    return fields
+
+
+def _with_path(node: dict[str, Any], path: Path, member: bool) -> dict[str, Any]:
+    """`member`: whether `node`, when it is empty, stands for an owned field."""
+    if not path:
+        return node if not node or "." in node else {".": {}, **node}
+    element = path[0]
+    child = node.get(element)
+    if child is not None:
+        return {**node, element: _with_path(child, path[1:], True)}
+    grown = {**node, element: _with_path({}, path[1:], False)}
+    if not node and member:
+        grown["."] = {}
+    return {key: grown[key] for key in sorted(grown, key=element_order)}
 
 
 def ordered(paths: FieldSet) -> list[Path]:
@@ -91,12 +126,14 @@ def _ordered(node: Tree, path: Path, found: list[Path]) -> None:
 def without(paths: FieldSet, prefixes: Iterable[Path]) -> FieldSet:
     """The set without these paths and everything in them."""
     gone = tuple(prefixes)
+    if not gone:
+        return set(paths)
     return {path for path in paths if not any(path[: len(prefix)] == prefix for prefix in gone)}
 
 
 def compact(value: Any) -> str:
     """JSON as path elements spell it."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return msgspec.json.encode(value).decode()
 
 
 def shown(path: Path) -> str:
@@ -107,7 +144,7 @@ def shown(path: Path) -> str:
         if kind == "f":
             text += f".{rest}"
         elif kind == "k":
-            keys = json.loads(rest)
+            keys = msgspec.json.decode(rest)
             text += "[" + ",".join(f"{name}={compact(keys[name])}" for name in sorted(keys)) + "]"
         elif kind == "v":
             text += f"[={rest}]"

@@ -11,9 +11,27 @@ from typing import Any, TypeAlias
 import msgspec
 
 from kubeloop.actors.api.errors import StatusError, bad_request, failure
-from kubeloop.actors.apiserver.field_set import FieldSet, Path, decode, encode, ordered, shown, without
-from kubeloop.actors.apiserver.merge_schema import Node, filled, schema_of
-from kubeloop.actors.apiserver.typed_merge import ListKeyError, compare, field_set, merge, remove, with_named_fields
+from kubeloop.actors.apiserver.field_set import (
+    FieldSet,
+    Path,
+    decode,
+    encode,
+    ordered,
+    owns,
+    shown,
+    with_paths,
+    without,
+)
+from kubeloop.actors.apiserver.merge_schema import Node, schema_of
+from kubeloop.actors.apiserver.typed_merge import (
+    ListKeyError,
+    compare,
+    created,
+    field_set,
+    merge,
+    remove,
+    with_named_fields,
+)
 
 APPLY, UPDATE = "Apply", "Update"
 MANAGER_BYTES_MAX = 128
@@ -59,10 +77,34 @@ class Manager(msgspec.Struct, frozen=True, order=True):
         return text if self.operation == APPLY else f"{text} using {self.api_version}"
 
 
-class Owned(msgspec.Struct, frozen=True):
-    fields: FieldSet
-    api_version: str
-    time: str
+class Owned:
+    """What a manager owns: a set of fields, or FieldsV1, whichever was given; the other is made when asked for."""
+
+    __slots__ = ("_encoded", "_fields", "api_version", "time")
+
+    def __init__(
+        self, fields: FieldSet | None, api_version: str, time: str, encoded: dict[str, Any] | None = None
+    ) -> None:
+        self._fields = fields
+        self._encoded = encoded
+        self.api_version = api_version
+        self.time = time
+
+    @property
+    def fields(self) -> FieldSet:
+        if self._fields is None:
+            self._fields = decode(self._encoded)
+        return self._fields
+
+    @property
+    def encoded(self) -> dict[str, Any]:
+        if self._encoded is None:
+            self._encoded = encode(self._fields or set())
+        return self._encoded
+
+    def touches(self, paths: FieldSet) -> bool:
+        encoded = self.encoded
+        return any(owns(encoded, path) for path in paths)
 
 
 Managers: TypeAlias = dict[Manager, Owned]
@@ -81,8 +123,11 @@ def manager_name(field_manager: str, user_agent: str) -> str:
     return name
 
 
-def read_managers(entries: Sequence[Mapping[str, Any]]) -> Managers:
-    """The owners that an object's managedFields name. Raises ValueError for entries that nobody can have written."""
+def read_managers(entries: Sequence[Mapping[str, Any]], *, check: bool = True) -> Managers:
+    """The owners that an object's managedFields name. Raises ValueError for entries that nobody can have written.
+
+    Without `check` the fields are believed and not read before they are needed: those of a stored object.
+    """
     managers: Managers = {}
     for entry in entries:
         operation, api_version = entry.get("operation"), entry.get("apiVersion", "")
@@ -90,7 +135,8 @@ def read_managers(entries: Sequence[Mapping[str, Any]]) -> Managers:
             raise ValueError(f"operation {operation!r} is neither Apply nor Update")
         identity = "" if operation == APPLY else api_version
         manager = Manager(entry.get("manager", ""), operation, identity, entry.get("subresource", ""))
-        managers[manager] = Owned(decode(entry.get("fieldsV1") or {}), api_version, entry.get("time", ""))
+        encoded = entry.get("fieldsV1") or {}
+        managers[manager] = Owned(decode(encoded) if check else None, api_version, entry.get("time", ""), encoded)
     return managers
 
 
@@ -104,7 +150,7 @@ def write_managers(managers: Managers) -> list[dict[str, Any]]:
             "apiVersion": owned.api_version,
             "time": owned.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": encode(owned.fields),
+            "fieldsV1": owned.encoded,
             "subresource": manager.subresource,
         }
         entries.append({key: value for key, value in entry.items() if value != ""})
@@ -142,14 +188,29 @@ def track_update(
     if old is not None and not managers:
         return []
     identity = Manager(manager, UPDATE, api_version, subresource)
+    if old is None and not managers:
+        encoded = created(claimable(new, reset), schema_node(schema))
+        if encoded:
+            managers[identity] = Owned(None, api_version, now, encoded)
+        return write_managers(managers)
     update(managers, old, new, schema_node(schema), identity, api_version, now, reset)
     cap_updaters(managers)
     return write_managers(managers)
 
 
+def claimable(document: Mapping[str, Any], reset: Sequence[Path]) -> dict[str, Any]:
+    """The document without what is nobody's, and without what the request cannot set."""
+    gone = {path[0] for path in reset}
+    found = {key: value for key, value in document.items() if (f"f:{key}",) not in NOBODYS and f"f:{key}" not in gone}
+    metadata = document.get("metadata") or {}
+    kept = {key: value for key, value in metadata.items() if ("f:metadata", f"f:{key}") not in NOBODYS}
+    return {**found, "metadata": kept}
+
+
 def live_or_given(old: Mapping[str, Any] | None, new: Mapping[str, Any], subresource: str) -> Managers:
-    if not subresource:
-        given = entries_of(new)
+    live = entries_of(old or {})
+    given = entries_of(new)
+    if not subresource and given != live:
         if len(given) == 1 and not given[0]:
             return {}
         try:
@@ -159,7 +220,7 @@ def live_or_given(old: Mapping[str, Any] | None, new: Mapping[str, Any], subreso
         if managers:
             return managers
     try:
-        return read_managers(entries_of(old or {}))
+        return read_managers(live, check=False)
     except (ValueError, AttributeError):
         return {}
 
@@ -179,22 +240,22 @@ def update(
     reset: Sequence[Path],
 ) -> None:
     """What changed is `manager`'s now and nobody else's."""
-    changes = compare(filled(unmanaged(old or {}), node), filled(unmanaged(new), node), node)
+    changes = compare(unmanaged(old or {}), unmanaged(new), node)
     claimed = without(changes.added | changes.modified, reset)
     take_away(managers, claimed | without(changes.removed, reset))
     claimed -= NOBODYS
     if claimed:
         previous = managers.get(manager)
-        fields = claimed if previous is None else claimed | previous.fields
-        managers[manager] = Owned(fields, api_version, now)
+        encoded = with_paths(previous.encoded if previous is not None else {}, claimed)
+        managers[manager] = Owned(None, api_version, now, encoded)
 
 
 def take_away(managers: Managers, fields: FieldSet, keep: Manager | None = None) -> None:
     """Nobody but `keep` owns these fields any more; who owns nothing is forgotten."""
     for manager, owned in list(managers.items()):
-        if manager != keep and not owned.fields.isdisjoint(fields):
+        if manager != keep and owned.touches(fields):
             managers[manager] = Owned(owned.fields - fields, owned.api_version, owned.time)
-        if not managers[manager].fields:
+        if not managers[manager].encoded:
             del managers[manager]
 
 
@@ -260,7 +321,7 @@ def server_side_apply(
         managers[identity] = Owned(claimed, api_version, last.time if last is not None else now)
         if last is not None and last.fields:
             merged = prune(merged, managers, last.fields, node)
-        changes = compare(filled(current, node), filled(merged, node), node)
+        changes = compare(current, merged, node)
     except ListKeyError as error:
         raise bad_request(f"failed to create typed patch object ({described(patch)}): {error}") from None
     changed = without(changes.added | changes.modified, reset)

@@ -44,8 +44,8 @@ class Node:
     """
 
     __slots__ = (
+        "_always",
         "_fields",
-        "always",
         "atomic",
         "element",
         "form",
@@ -63,30 +63,38 @@ class Node:
         *,
         name: str = "",
         atomic: bool = False,
-        fields: "Callable[[], Mapping[str, Node]] | None" = None,
+        fields: "Callable[[], Mapping[str, Node]]" = dict,
         element: "Node | None" = None,
         list_type: str = "atomic",
         keys: Sequence[str] = (),
         key_defaults: Mapping[str, Any] = KEY_DEFAULTS,
         strategies: Sequence[str] = (),
         merge_key: str = "",
-        always: "Mapping[str, Any] | None" = None,
+        always: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.form = form
         self.name = name
         self.atomic = atomic
-        self._fields = fields
+        self._fields: Callable[[], Mapping[str, Node]] | Mapping[str, Node] = fields
         self.element = element
         self.list_type = list_type
         self.keys = tuple(keys)
         self.key_defaults = key_defaults
         self.strategies = tuple(strategies)
         self.merge_key = merge_key
-        self.always = always or {}
+        self._always: Callable[[], Mapping[str, Any]] | Mapping[str, Any] = always
 
     @property
     def fields(self) -> "Mapping[str, Node]":
-        return self._fields() if self._fields is not None else {}
+        if callable(self._fields):
+            self._fields = self._fields()
+        return self._fields
+
+    @property
+    def always(self) -> "Mapping[str, Any]":
+        if callable(self._always):
+            self._always = self._always()
+        return self._always
 
     def declares(self, field: str) -> bool:
         return self.form == "struct" and field in self.fields
@@ -128,24 +136,8 @@ def struct_node(type_: type, atomic: bool = False, strategies: tuple[str, ...] =
         atomic=atomic or marked.__atomic__,
         fields=lambda: struct_fields(type_),
         strategies=strategies,
-        always=LazyAlways(type_),
+        always=lambda: always_fields(type_),
     )
-
-
-class LazyAlways(Mapping[str, Any]):
-    """Field -> what Go's encoding shows when it is not set ({} or None), worked out when first asked for."""
-
-    def __init__(self, type_: type) -> None:
-        self._type = type_
-
-    def __getitem__(self, key: str) -> Any:
-        return always_fields(self._type)[key]
-
-    def __iter__(self) -> typing.Iterator[str]:
-        return iter(always_fields(self._type))
-
-    def __len__(self) -> int:
-        return len(always_fields(self._type))
 
 
 @cache
@@ -265,17 +257,3 @@ def _object_fields() -> Mapping[str, Node]:
 
 DEDUCED_OBJECT = Node("struct", fields=_object_fields)
 """A custom resource without a schema: its metadata is every object's, the rest is deduced."""
-
-
-def filled(value: Any, node: Node) -> Any:
-    """The value with the fields that Go's encoding always shows, so that setting what is in them adds only that."""
-    node = node.of(value)
-    if isinstance(value, dict) and node.form in ("struct", "map"):
-        found = {key: filled(child, node.child(key)) for key, child in value.items()}
-        for name, empty in node.always.items():
-            if found.get(name) is None:
-                found[name] = empty if empty is None else filled({}, node.child(name))
-        return found
-    if isinstance(value, list) and node.form == "list" and node.element is not None and not node.atomic:
-        return [filled(item, node.element) for item in value]
-    return value

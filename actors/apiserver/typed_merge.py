@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from kubeloop.actors.apiserver.field_set import FieldSet, Path, Tree, compact, tree_of
-from kubeloop.actors.apiserver.merge_schema import Node
+from kubeloop.actors.apiserver.merge_schema import DEDUCED, Node
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT"})()
 
@@ -77,37 +77,109 @@ def _claim(value: Any, node: Node, path: Path, paths: FieldSet) -> None:
 
 
 def compare(old: Any, new: Any, node: Node) -> Comparison:
-    """What changed from `old` to `new`."""
+    """What changed from `old` to `new`.
+
+    Fields that an object has even when nothing sets them (`Node.always`) are taken to be there: who sets a field in one
+    has not added the struct around it.
+    """
     found = Comparison(set(), set(), set())
     _compare(old, new, node, (), found)
     return found
 
 
 def _compare(old: Any, new: Any, node: Node, path: Path, found: Comparison) -> None:
-    node = node.of(old if new is ABSENT or new is None else new)
-    if is_leaf(node, old, new):
-        if old is ABSENT:
-            found.added.add(path)
-        elif new is ABSENT:
-            found.removed.add(path)
-        elif old != new:
-            found.modified.add(path)
+    if old == new and old is not ABSENT:
         return
-    if node.form == "list":
+    if node.form == "any":
+        node = node.of(old if new is ABSENT or new is None else new)
+    if old is ABSENT or new is ABSENT:
+        value, paths = (new, found.added) if old is ABSENT else (old, found.removed)
+        _whole(value, node, path, paths)
+    elif node.atomic or node.form == "scalar":
+        found.modified.add(path)
+    elif node.form == "list":
         assert node.element is not None
         before, after = _items(node, old), _items(node, new)
         for element in {**before, **after}:
             inner = (*path, element)
             _compare(before.get(element, ABSENT), after.get(element, ABSENT), node.element, inner, found)
+        if not before and not after:
+            found.modified.add(path)
     else:
-        before = old if isinstance(old, dict) else {}
-        after = new if isinstance(new, dict) else {}
+        before, after = old or {}, new or {}
+        if node.always:
+            before, after = filled(before, node), filled(after, node)
         for key in {**before, **after}:
             _compare(before.get(key, ABSENT), after.get(key, ABSENT), node.child(key), (*path, f"f:{key}"), found)
-    if path and old is ABSENT:
-        found.added.add(path)
-    elif path and new is ABSENT:
-        found.removed.add(path)
+        if not before and not after:
+            found.modified.add(path)
+
+
+def _whole(value: Any, node: Node, path: Path, paths: FieldSet) -> None:
+    """Every path of a value that came or went with all that is in it."""
+    if path:
+        paths.add(path)
+    if node.form == "any":
+        node = node.of(value)
+    if node.atomic or node.form == "scalar":
+        return
+    if node.form == "list":
+        assert node.element is not None
+        for element, item in _items(node, value).items():
+            _whole(item, node.element, (*path, element), paths)
+    elif isinstance(value, dict):
+        for key, child in filled(value, node).items():
+            _whole(child, node.child(key), (*path, f"f:{key}"), paths)
+
+
+def filled(value: dict[str, Any], node: Node) -> dict[str, Any]:
+    """With the fields that are always there."""
+    always = node.always
+    if not always or always.keys() <= value.keys():
+        return value
+    return {**always, **value}
+
+
+def created(value: Any, node: Node) -> dict[str, Any]:
+    """FieldsV1 of what is added when `value` is created: `compare` from nothing, in one walk."""
+    tree: dict[str, Any] = {}
+    if node.form == "list":
+        assert node.element is not None
+        items = _items(node, value)
+        return {element: _came(items[element], node.element) for element in sorted(items)}
+    if not isinstance(value, dict):
+        return tree
+    always = node.always
+    for key in sorted(value):
+        child, inner = value[key], node.child(key)
+        if key not in always:
+            tree[f"f:{key}"] = _came(child, inner)
+        elif child != always[key]:
+            below = {} if inner.atomic or not child else created(child, inner)
+            if below or inner.atomic or not child:
+                tree[f"f:{key}"] = below
+    return tree
+
+
+def _came(value: Any, node: Node) -> dict[str, Any]:
+    """FieldsV1 of a value that came with all that is in it."""
+    if node.form == "any":
+        node = node.of(value)
+    if node.atomic or node.form == "scalar":
+        return {}
+    tree: dict[str, Any] = {".": {}}
+    if node.form == "list":
+        assert node.element is not None
+        items = _items(node, value)
+        for element in sorted(items):
+            tree[element] = _came(items[element], node.element)
+    elif isinstance(value, dict):
+        fields = node.fields
+        other = DEDUCED if node.element is None else node.element
+        for key, child in sorted(filled(value, node).items()):
+            inner = fields.get(key, other)
+            tree["f:" + key] = {} if inner.form == "scalar" else _came(child, inner)
+    return tree if len(tree) > 1 else {}
 
 
 def _items(node: Node, value: Any) -> dict[str, Any]:

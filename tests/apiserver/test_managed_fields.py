@@ -1,16 +1,18 @@
 """Who set a field owns it: what updates take, what applies claim, give back and fight over."""
 
+import itertools
 from typing import Any
 
 import pytest
 
 from kubeloop.actors.api.apps_v1 import Deployment
-from kubeloop.actors.api.core_v1 import ConfigMap, PodTemplate, Service
+from kubeloop.actors.api.core_v1 import ConfigMap, Pod, PodTemplate, Service
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.networking_v1 import NetworkPolicy
 from kubeloop.actors.apiserver import managed_fields
-from kubeloop.actors.apiserver.field_set import decode, encode, shown
-from kubeloop.actors.apiserver.merge_schema import schema_of_openapi
+from kubeloop.actors.apiserver.field_set import decode, encode, owns, shown, with_paths
+from kubeloop.actors.apiserver.merge_schema import schema_of, schema_of_openapi
+from kubeloop.actors.apiserver.typed_merge import compare, created
 
 NOW = "2026-01-01T00:00:00Z"
 LATER = "2026-01-01T00:00:05Z"
@@ -327,8 +329,35 @@ def test_a_manager_is_named_by_its_user_agent(user_agent: str, name: str) -> Non
 
 
 def test_field_sets_survive_the_wire() -> None:
-    fields = {"f:a": {".": {}, "f:b": {}, 'k:{"n":"x"}': {"f:v": {}}}, 'f:"': {}}
+    fields: dict[str, Any] = {"f:a": {".": {}, "f:b": {}, 'k:{"n":"x"}': {"f:v": {}}}, 'f:"': {}}
     assert encode(decode(fields)) == fields
     assert shown(("f:a", 'k:{"n":"x","p":80}', 'v:"s"', "i:3")) == '.a[n="x",p=80][="s"][3]'
     with pytest.raises(ValueError):
         decode({"a": {}})
+
+
+def test_creating_is_comparing_with_nothing() -> None:
+    """The one-walk path of creates agrees with the general one."""
+    container = {"name": "c", "image": "i", "env": [{"name": "E", "value": ""}], "ports": [{"containerPort": 1}]}
+    spec = {"containers": [container], "volumes": [], "nodeSelector": {}, "tolerations": [{"key": "k"}]}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "a", "labels": {"l": "1"}, "annotations": {}, "finalizers": ["f"]},
+        "spec": {**spec, "securityContext": {"runAsUser": 1}, "affinity": {}},
+        "status": {"conditions": [{"type": "Ready"}]},
+    }
+    changes = compare({}, document, schema_of(Pod))
+    expected = encode((changes.added | changes.modified) - managed_fields.NOBODYS)
+    assert created(managed_fields.claimable(document, ()), schema_of(Pod)) == expected
+    assert expected["f:spec"]["f:containers"]['k:{"name":"c"}']["f:resources"] == {}
+
+
+def test_a_path_added_to_encoded_fields_is_the_set_with_it() -> None:
+    paths = [("f:a", "f:b"), ("f:a",), ("f:a", "f:b", 'v:"x"'), ("f:a", 'k:{"n":1}'), ("f:b",), ("f:b", "f:a")]
+    for order in itertools.permutations(paths):
+        encoded = with_paths({}, order)
+        assert encoded == encode(set(paths))
+        assert list(encoded["f:a"]) == [".", "f:b", 'k:{"n":1}']
+        assert all(owns(encoded, path) for path in paths)
+    assert not owns(encode({("f:a", "f:b")}), ("f:a",))

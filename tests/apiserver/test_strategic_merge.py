@@ -95,7 +95,7 @@ def test_set_element_order_arranges_the_list(live: str, order: str, patch: str, 
 
 
 def test_a_patch_that_contradicts_its_own_order_is_refused() -> None:
-    patch = {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "c"}]}
+    patch: dict[str, Any] = {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "c"}]}
     assert "doesn't match $setElementOrder list" in refused({"containers": containers("a")}, patch)
     patch = {"$setElementOrder/containers": "text"}
     assert refused({"containers": containers("a")}, patch) == "invalid patch format of setElementOrder list"

@@ -14,7 +14,7 @@ from kubeloop.actors.apiserver.handlers import patch as patches
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.handlers.apply import applied_to, decode_applied
 from kubeloop.actors.apiserver.messages import Response
-from kubeloop.actors.apiserver.options import WriteOptions, write_options
+from kubeloop.actors.apiserver.options import APPLY, WriteOptions, write_options
 from kubeloop.actors.apiserver.watch_cache import Entry
 
 
@@ -50,14 +50,11 @@ def number_at(obj: Any, path: Any) -> int:
 def text_at(obj: Any, path: Any, field: str) -> str:
     if callable(path):
         return str(path(obj) or "")
-    if path:
-        return str(at(obj, path) or "")
     from kubeloop.actors.api import selectors
 
-    spec = obj.spec if not isinstance(obj, dict) else None
-    selector = getattr(spec, field, None)
-    if selector is None:
-        return ""
+    selector = at(obj, path or f".spec.{field}")
+    if selector is None or isinstance(selector, str):
+        return selector or ""
     if isinstance(selector, dict):  # a replication controller's plain map
         return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return str(selectors.from_label_selector(selector))
@@ -99,7 +96,7 @@ async def patch(call: Call) -> Response:
     expected = expected_scale()
     found = patches.read_patch(call, expected.type)
     options = write_options(call.request.options, "PatchOptions", content_type=found.content_type)
-    if found.content_type == patches.APPLY:
+    if found.content_type == APPLY:
         return await apply(call, patches.decode_patch(read_apply(found.raw), dict, "{}"), options)
     for _ in range(limits.patch_retries_max):
         entry = read.find(call)
