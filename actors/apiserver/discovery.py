@@ -24,6 +24,7 @@ _STAGES = {None: 2, "beta": 1, "alpha": 0}
 _STORED_AS = {
     ("autoscaling", "v1", "horizontalpodautoscalers"): "autoscaling/v2/HorizontalPodAutoscaler",
     ("events.k8s.io", "v1", "events"): "/v1/Event",
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions"): "apiextensions.k8s.io/v1beta1/CustomResourceDefinition",
 }
 Groups = Mapping[str, Mapping[str, Sequence[Served]]]
 
