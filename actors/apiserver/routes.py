@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kubeloop.actors.apiserver import stored_resources
 from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.conversion import CONVERSIONS
 from kubeloop.actors.apiserver.registry.catalog import SERVED, kind_for
@@ -21,6 +22,9 @@ class Routes:
         self.storage = storage
         self.by_name: dict[tuple[str, str, str], Route] = {}
         self.stores_by_plural: dict[str, ResourceStore] = {}
+        own = stored_resources.STORED_RESOURCES
+        store = storage.add(stored_resources.StoredResources(storage))
+        self.by_name[own.group, own.version, own.plural] = Route(stored_resources.KIND, store)
 
     def find(self, group: str, version: str, plural: str) -> Route | None:
         """The route of a built-in resource, None when it is not served."""

@@ -58,6 +58,7 @@ class ResourceStore:
         self.encode: Callable[[Any], bytes] = encode_dict if type is None else codec.encode
         self.cache = WatchCache(touch=touch, index_field=index_field, index_value=index_value)
         self.loaded = False
+        self.written = False  # a write below its prefix has been seen
         self._loading: list[Event] | None = None
         self._load_done: anyio.Event | None = None
 
@@ -156,6 +157,7 @@ class Storage:
         self.revision = 0
         self.pending: dict[int, tuple[ResourceStore, str, Any, bytes]] = {}
         self.stores: dict[bytes, ResourceStore] = {}
+        self.on_first_write: Callable[[bytes, int], None] | None = None  # (a store's prefix, the revision)
         self._watch: WatchHandle | None = None
         self._waiting: list[tuple[int, anyio.Event]] = []
 
@@ -210,11 +212,24 @@ class Storage:
                     if revision > self.revision:
                         self.revision = revision
                     store.cache.put(Entry(key, namespace, revision, value, obj))
+                    if not store.written:
+                        self._first_write(store, kv.key, revision)
                     continue
             found = self.find(kv.key)
+            if event.type == "PUT" and (found is None or not found.written):
+                self._first_write(found, kv.key, kv.mod_revision)
             if found is not None and found.wants(event):
                 self.apply(found, event)
         self.advance(events[-1].kv.mod_revision)
+
+    def _first_write(self, store: ResourceStore | None, key: bytes, revision: int) -> None:
+        if store is not None:
+            store.written = True
+            prefix = store.prefix_bytes
+        else:
+            prefix = key[: key.find(b"/", len(REGISTRY)) + 1]  # of a resource that nobody asked this server for yet
+        if self.on_first_write is not None:
+            self.on_first_write(prefix, revision)
 
     def apply(self, store: ResourceStore, event: Event) -> None:
         kv = event.kv

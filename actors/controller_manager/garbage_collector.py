@@ -1,8 +1,9 @@
 """Garbage collector: deletes what nobody owns any more, and carries out foreground deletion and orphaning.
 
-It watches every stored resource, custom ones too, through the informers that the other controllers share. The informers
-that nobody else has start a moment after the manager, so that a cluster's start does not wait for them; nothing is
-decided before all of them have been filled, and an owner counts as absent only after a live read said so.
+It watches every resource that holds objects, custom ones too, through the informers that the other controllers share.
+Which ones do, our API server tells (`storedresources`); with another API server all of them are watched. The informers
+that nobody else has start a moment after the manager, so that a cluster's start does not wait for them. Nothing is
+decided while one of them is not filled yet, and an owner counts as absent only after a live read said so.
 
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
@@ -20,7 +21,7 @@ from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
 from kubeloop.actors.api.meta_v1 import OwnerReference
 from kubeloop.actors.api.resources import ResourceType
 from kubeloop.actors.client.informer import Informer
-from kubeloop.actors.client.reconcile import Result
+from kubeloop.actors.client.reconcile import Result, TerminalError
 from kubeloop.actors.controller_manager.controller import Controller, ControllerContext
 from kubeloop.actors.controller_manager.ownership_graph import (
     FOREGROUND,
@@ -36,6 +37,14 @@ START_DELAY_SECONDS = 0.02
 DELETIONS_IN_A_ROW_MAX = 64  # then everybody else has a turn
 RETRY_SECONDS = 1.0
 ABSENT_REMEMBERED_MAX = 10_000
+STORED_RESOURCES = ResourceType(  # see kubeloop.actors.apiserver.stored_resources
+    group="internal.kubeloop.dev",
+    version="v1",
+    kind="StoredResource",
+    plural="storedresources",
+    singular="storedresource",
+    namespaced=False,
+)
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 # Objects that come and go by the thousand and own nothing.
 NOT_WATCHED = ("events",)
@@ -49,8 +58,10 @@ class GarbageCollector(Controller):
         super().__init__(context)
         self.graph = OwnershipGraph(self._resolve, self._find)
         self.informers: dict[str, Informer[Any]] = {}
-        self.types: dict[str, ResourceType] = {}
-        self.ready = False
+        self._signal: Informer[Any] | None = None
+        self._asked = False
+        self._refreshing = 1  # nothing is decided while this is not 0; the first time until all is watched
+        self._waiting: dict[str, None] = {}
         self._deletions = 0
         self._absent: dict[tuple[str, str], None] = {}  # (uid, namespace) of owners that a live read did not find
 
@@ -60,7 +71,11 @@ class GarbageCollector(Controller):
 
     def start(self) -> None:
         super().start()
-        self.context.call_later(START_DELAY_SECONDS, self._refresh)
+        self.context.call_later(START_DELAY_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        self._refreshing -= 1
+        self._refresh()
 
     # What is watched
 
@@ -68,32 +83,63 @@ class GarbageCollector(Controller):
         if self._started:
             self._refresh()
 
+    def _on_stored(self, old: Any | None, new: Any | None) -> None:
+        """The first object of some resource: nothing is decided before that resource is watched too."""
+        if old is None and self._signal is not None:
+            self._refresh()
+
     def _refresh(self) -> None:
+        self._refreshing += 1
         self.context.spawn(self._watch_everything, name=f"{self.NAME}/watches")
 
     async def _watch_everything(self) -> None:
-        """Every resource of the catalog has an informer; runs until all of them are filled."""
-        served = dict(self.catalog.all())
-        for name in [name for name in self.informers if name not in served]:
-            self._stop_watching(name)
-        for name, type_ in served.items():
-            if name not in self.informers and name not in NOT_WATCHED:
-                self.types[name] = type_
-                informer = self.informers[name] = self.context.informer(type_)
-                informer.add_handler(partial(self._on_object, name))
+        """Every resource that holds objects has an informer; runs until all of them are filled."""
+        try:
+            if not self._asked:
+                self._asked = True
+                await self._ask_for_signal()
+            wanted = self._wanted()
+            for name in [name for name in self.informers if name not in wanted]:
+                self._stop_watching(name)
+            for name, type_ in wanted.items():
+                if name not in self.informers:
+                    informer = self.informers[name] = self.context.informer(type_)
+                    informer.add_handler(partial(self._on_object, name))
+            await self.context.informers.start()
+            for name in list(self.informers):
+                if name in self.informers:
+                    await self.informers[name].wait_for_sync()
+        finally:
+            self._refreshing -= 1
+        if self._refreshing == 0:
+            waiting, self._waiting = self._waiting, {}
+            self._enqueue_all(list(waiting))
+
+    async def _ask_for_signal(self) -> None:
+        """Our API server tells which resources hold objects at all; with another one, all of them are watched."""
+        try:
+            await self.client.list(STORED_RESOURCES)
+        except (StatusError, OSError):
+            return
+        signal = self.context.informer(STORED_RESOURCES)
         await self.context.informers.start()
-        for name in list(self.informers):
-            if name in self.informers:
-                await self.informers[name].wait_for_sync()
-        if not self.ready:
-            self.ready = True
-            for uid in list(self.graph.vertices):
-                self.enqueue(uid)
+        signal.add_handler(self._on_stored)
+        self._signal = signal
+
+    def _wanted(self) -> dict[str, ResourceType]:
+        """What holds objects, and what controllers watch anyway."""
+        stored = self._signal
+        wanted = {
+            name: type_
+            for name, type_ in self.catalog.built_in.items()
+            if name not in NOT_WATCHED and (stored is None or name in self.informers or stored.get(name) is not None)
+        }
+        wanted.update(self.catalog.custom())
+        return wanted
 
     def _stop_watching(self, name: str) -> None:
         """A definition is gone, and its objects with it."""
         self.context.informers.discard(self.informers.pop(name))
-        self.types.pop(name, None)
         for uid, vertex in list(self.graph.vertices.items()):
             if vertex.identity.resource == name:
                 self._enqueue_all(self.graph.remove(uid))
@@ -123,11 +169,23 @@ class GarbageCollector(Controller):
             return None
         return informer.get(f"{identity.namespace}/{identity.name}" if identity.namespace else identity.name)
 
+    def _type(self, resource: str) -> ResourceType | None:
+        return self.catalog.built_in.get(resource) or dict(self.catalog.custom()).get(resource)
+
+    def _known_type(self, resource: str) -> ResourceType:
+        type_ = self._type(resource)
+        if type_ is None:
+            raise TerminalError(f"{resource} is not served any more")
+        return type_
+
     # One object's case
 
     async def reconcile(self, key: str) -> Result | None:
         vertex = self.graph.vertices.get(key)
-        if vertex is None or not self.ready:
+        if self._refreshing:
+            self._waiting[key] = None
+            return None
+        if vertex is None:
             return None
         try:
             if vertex.virtual:
@@ -154,7 +212,7 @@ class GarbageCollector(Controller):
     async def _is_there(self, identity: Identity) -> bool:
         if (identity.uid, identity.namespace) in self._absent:
             return False
-        type_ = self.types.get(identity.resource)
+        type_ = self._type(identity.resource)
         if type_ is None:
             return True  # unknown kind: nothing is deleted on a guess
         try:
@@ -223,7 +281,7 @@ class GarbageCollector(Controller):
 
     def _scope_is_wrong(self, vertex: Vertex, reference: Reference) -> bool:
         """A cluster-wide object cannot be owned by something in a namespace: nobody could say which one."""
-        type_ = self.types.get(reference.identity.resource)
+        type_ = self._type(reference.identity.resource)
         return type_ is not None and type_.namespaced and not vertex.identity.namespace
 
     def _report_scope(self, vertex: Vertex, reference: Reference) -> None:
@@ -273,7 +331,9 @@ class GarbageCollector(Controller):
         obj = self._find(identity)
         if obj is None or meta.uid(obj) != identity.uid:
             try:
-                obj = await self.client.get(self.types[identity.resource], identity.name, identity.namespace or None)
+                obj = await self.client.get(
+                    self._known_type(identity.resource), identity.name, identity.namespace or None
+                )
             except StatusError as error:
                 if not is_not_found(error):
                     raise
@@ -288,7 +348,7 @@ class GarbageCollector(Controller):
         patch = {"metadata": {"uid": identity.uid, "resourceVersion": meta.resource_version(obj), **metadata}}
         try:
             return await self.client.patch(
-                self.types[identity.resource], identity.name, patch, identity.namespace or None, type="merge"
+                self._known_type(identity.resource), identity.name, patch, identity.namespace or None, type="merge"
             )
         except StatusError as error:
             if is_not_found(error):
@@ -305,7 +365,7 @@ class GarbageCollector(Controller):
         preconditions = {"uid": identity.uid, "resourceVersion": meta.resource_version(obj)}
         try:
             await self.client.delete(
-                self.types[identity.resource],
+                self._known_type(identity.resource),
                 identity.name,
                 identity.namespace or None,
                 propagation_policy=policy,

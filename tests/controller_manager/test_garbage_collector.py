@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.apiextensions_v1 import (
     CustomResourceDefinition,
@@ -15,6 +17,8 @@ from kubeloop.actors.api.apiextensions_v1 import (
 )
 from kubeloop.actors.api.core_v1 import ConfigMap
 from kubeloop.actors.api.meta_v1 import ObjectMeta, OwnerReference
+from kubeloop.actors.apiserver.messages import Request
+from kubeloop.actors.apiserver.stored_resources import STORED_RESOURCES
 from tests.controller_manager.factories import deployment
 from tests.controller_manager.world import MANAGER, World, play
 
@@ -161,6 +165,57 @@ def test_an_owner_in_another_namespace_is_no_owner() -> None:
     play(scenario, nodes=0)
 
 
+def ingress_class(name: str, *owners: Any) -> Any:
+    from kubeloop.actors.api.networking_v1 import IngressClass, IngressClassSpec
+
+    references = config_map("unused", *owners).metadata.owner_references
+    metadata = ObjectMeta(name=name, owner_references=references)
+    return IngressClass(metadata=metadata, spec=IngressClassSpec(controller="example.com/ingress"))
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_resource_that_nobody_used_before_is_collected_too(tells: bool) -> None:
+    async def scenario(world: World) -> None:
+        await world.rest(1)
+        owner = await world.client.create(ingress_class("owner"))
+        reference = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "name": "owner",
+            "uid": meta.uid(owner),
+        }
+        await world.client.create(config_map("child"))
+        patch = {"metadata": {"ownerReferences": [reference]}}
+        await world.client.patch("configmaps", "child", patch, "default", type="merge")
+        await world.rest(1)
+        assert not await world.gone("configmaps", "child")
+        await world.client.delete("ingressclasses", "owner")
+        await world.until(lambda: world.gone("configmaps", "child"))
+
+    play(scenario, nodes=0, tells_what_is_stored=tells)
+
+
+def test_the_first_object_of_a_resource_may_be_one_in_foreground_deletion() -> None:
+    async def scenario(world: World) -> None:
+        await world.rest(1)
+        await world.client.create(ingress_class("alone"))
+        await world.client.delete("ingressclasses", "alone", propagation_policy="Foreground")
+        await world.until(lambda: world.gone("ingressclasses", "alone", None))
+
+    play(scenario, nodes=0)
+
+
+def test_only_resources_that_hold_objects_are_watched() -> None:
+    async def scenario(world: World) -> None:
+        names = [each["metadata"]["name"] for each in (await world.client.list(STORED_RESOURCES)).items]
+        assert "namespaces" in names and "ingressclasses.networking.k8s.io" not in names
+        await world.client.create(ingress_class("first"))
+        names = [each["metadata"]["name"] for each in (await world.client.list(STORED_RESOURCES)).items]
+        assert "ingressclasses.networking.k8s.io" in names
+
+    play(scenario, nodes=0)
+
+
 def definition() -> CustomResourceDefinition:
     schema = CustomResourceValidation(
         open_apiv3_schema=JSONSchemaProps(type="object", x_kubernetes_preserve_unknown_fields=True)
@@ -190,3 +245,39 @@ def test_what_a_crash_left_undone_is_done_after_the_restart() -> None:
         await world.until(nothing_left)
 
     play(scenario)
+
+
+@pytest.mark.parametrize("policy", ["Background", "Foreground"])
+def test_custom_resources_own_and_are_owned(policy: str) -> None:
+    async def scenario(world: World) -> None:
+        await world.client.create(definition())
+        owner = await world.client.create(config_map("owner"))
+        widget = {
+            "apiVersion": "example.com/v1",
+            "kind": "Widget",
+            "metadata": {
+                "name": "middle",
+                "namespace": "default",
+                "ownerReferences": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "ConfigMap",
+                        "name": "owner",
+                        "uid": meta.uid(owner),
+                        "blockOwnerDeletion": True,
+                    }
+                ],
+            },
+        }
+        await world.rest(1)
+        request = Request("create", "example.com", "v1", "widgets", namespace="default", body=widget)
+        middle = (await world.client.raw(request)).body
+        await world.client.create(config_map("child", middle))
+        await world.rest(1)
+        assert not await world.gone("configmaps", "child")
+        await world.client.delete("configmaps", "owner", "default", propagation_policy=policy)
+        await world.until(lambda: world.gone("configmaps", "child"))
+        await world.until(lambda: world.gone("configmaps", "owner"))
+        assert (await world.client.raw(Request("list", "example.com", "v1", "widgets"))).body.items == []
+
+    play(scenario, nodes=0)

@@ -17,6 +17,7 @@ from kubeloop.actors.api.core_v1 import Node, NodeCondition, NodeStatus, Pod, Po
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.apiserver.actor import ApiServer
+from kubeloop.actors.apiserver.stored_resources import STORED_RESOURCES
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.client.informer import InformerFactory
 from kubeloop.actors.client.reconcile import ReconcileLoop, Result
@@ -24,7 +25,7 @@ from kubeloop.actors.controller_manager import node_health, pod_facts
 from kubeloop.actors.controller_manager.actor import ControllerManager
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.kv import ActorKV
-from kubeloop.runtime.actor import Actor
+from kubeloop.runtime.actor import Actor, ActorRef
 from kubeloop.runtime.simulation import simulate
 from kubeloop.runtime.system import System
 from kubeloop.runtime.workqueue import WorkQueue
@@ -147,9 +148,20 @@ class TinyKubelet(Actor):
 
 
 class World:
-    """`async with World(nodes=2) as world`; `nodes=0` leaves the kubelet out."""
+    """`async with World(nodes=2) as world`; `nodes=0` leaves the kubelet out.
 
-    def __init__(self, *, nodes: int = 2, controllers: Sequence[str] = ("*",), **settings: Any) -> None:
+    tells_what_is_stored: False makes the API server one that does not serve `storedresources`.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 2,
+        controllers: Sequence[str] = ("*",),
+        tells_what_is_stored: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.tells_what_is_stored = tells_what_is_stored
         self.system = System()
         self.nodes = [f"node-{number}" for number in range(1, nodes + 1)]
         self.dead: set[str] = set()
@@ -161,7 +173,7 @@ class World:
         await self.system.__aenter__()
         await self.system.start(EtcdActor, name="etcd", host=CONTROL_PLANE)
         kv = self.system.ref("etcd", source_host=CONTROL_PLANE)
-        await self.system.start(lambda: ApiServer(ActorKV(kv)), name="kube-apiserver", host=CONTROL_PLANE)
+        await self.system.start(lambda: self._apiserver(kv), name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self.client_from(CONTROL_PLANE, "kubernetes-admin")
         await self.system.start(self._manager, name=MANAGER, host=CONTROL_PLANE)
         if self.nodes:
@@ -170,6 +182,13 @@ class World:
 
     async def __aexit__(self, *error: Any) -> None:
         await self.system.__aexit__(*error)
+
+    def _apiserver(self, etcd: ActorRef) -> ApiServer:
+        apiserver = ApiServer(ActorKV(etcd))
+        if not self.tells_what_is_stored:
+            own = STORED_RESOURCES
+            del apiserver.routes[own.group, own.version, own.plural]
+        return apiserver
 
     def client_from(self, host: str, user: str) -> Client:
         return Client.in_process(

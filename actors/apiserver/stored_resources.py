@@ -1,0 +1,83 @@
+"""Which built-in resources have ever held an object, as a resource that can be listed and watched.
+
+    GET /apis/internal.kubeloop.dev/v1/storedresources        (not in discovery; a real API server answers 404)
+
+A garbage collector has to watch every resource that holds objects. Most clusters use a fraction of the kinds, and a
+watch of one that nobody uses costs its module's import and its cache; this tells the collector which ones are worth
+it. A name ("deployments.apps") appears with the first write below its prefix and stays.
+"""
+
+from typing import Any
+
+import msgspec
+
+from kubeloop.actors.api.resources import ResourceType
+from kubeloop.actors.apiserver.registry.catalog import SERVED
+from kubeloop.actors.apiserver.registry.kind import Kind
+from kubeloop.actors.apiserver.storage import REGISTRY, ResourceStore, Storage, set_resource_version
+from kubeloop.actors.apiserver.watch_cache import Entry
+from kubeloop.actors.etcd.messages import prefix_range_end
+
+STORED_RESOURCES = ResourceType(
+    group="internal.kubeloop.dev",
+    version="v1",
+    kind="StoredResource",
+    plural="storedresources",
+    singular="storedresource",
+    namespaced=False,
+)
+KIND = Kind(resource=STORED_RESOURCES, verbs=("list", "watch"))
+
+
+class StoredResources(ResourceStore):
+    """Its entries come from the other resources' keys; it has none of its own."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage, STORED_RESOURCES.name, namespaced=False, type=None)
+        self._names: dict[bytes, str] = {}  # prefix -> plural.group
+        for served in SERVED:
+            if "list" in served.verbs:
+                prefix = REGISTRY + served.storage_prefix.encode() + b"/"
+                self._names.setdefault(prefix, served.resource.name)
+        self._early: dict[str, int] | None = None
+        storage.on_first_write = self._on_first_write
+
+    async def load(self) -> None:
+        if self.loaded:
+            return
+        await self.storage.connect()
+        self._early = {}
+        entries: dict[str, Entry] = {}
+        revision = self.storage.revision
+        for prefix, name in self._names.items():
+            found = await self.storage.kv.range(prefix, prefix_range_end(prefix), limit=1, keys_only=True)
+            revision = max(revision, found.revision)
+            if found.kvs:
+                entries[name] = entry_of(name, found.kvs[0].mod_revision)
+        early, self._early = self._early, None
+        for name, mod_revision in early.items():
+            entries.setdefault(name, entry_of(name, mod_revision))
+            revision = max(revision, mod_revision)
+        if not self.loaded:
+            self.cache.load(entries, revision)
+            self.loaded = True
+
+    def _on_first_write(self, prefix: bytes, revision: int) -> None:
+        name = self._names.get(prefix)
+        if name is None or name in self.cache.entries:
+            return
+        if self.loaded:
+            self.cache.put(entry_of(name, revision))
+        elif self._early is not None:
+            self._early.setdefault(name, revision)
+
+
+def entry_of(name: str, revision: int) -> Entry:
+    obj: dict[str, Any] = {
+        "apiVersion": STORED_RESOURCES.api_version,
+        "kind": STORED_RESOURCES.kind,
+        "metadata": {"name": name},
+    }
+    value = msgspec.json.encode(obj)
+    set_resource_version(obj, revision)
+    return Entry(name, "", revision, value, obj)
