@@ -51,6 +51,7 @@ class Pipe(asyncio.Protocol):
         self._on_made = on_made
         self._on_lost = on_lost
         self._ended = False
+        self._early = b""  # uvloop reads on after a pause in connection_made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -60,21 +61,30 @@ class Pipe(asyncio.Protocol):
 
     def join(self, peer: "Pipe") -> None:
         self.peer, peer.peer = peer, self
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-        else:
+        if self.transport.is_closing():
             peer.transport.close()
+            return
+        if self._early:
+            peer.transport.write(self._early)
+            self._early = b""
+        if self._ended:
+            if peer.transport.can_write_eof():
+                peer.transport.write_eof()
+        else:
+            self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self.peer is not None:
             self.peer.transport.write(data)
+        else:
+            self._early += data
 
     def eof_received(self) -> bool:
         """Half-close: the other direction stays open until its own end."""
         self._ended = True
         peer = self.peer
         if peer is None:
-            return False
+            return True
         if peer._ended:
             peer.transport.close()
             return False
