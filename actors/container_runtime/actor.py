@@ -4,7 +4,7 @@ State: the backend's (sandboxes, containers, logs); all lost in a crash, with ev
 Messages: see `messages`; calls are handled at once, so a slow StopContainer holds nobody up.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from kubeloop.actors.container_runtime import messages as m
@@ -33,11 +33,8 @@ class ContainerRuntimeActor(Actor):
         self.backend.open(self)
         self._tell_kubelet(m.RuntimeReady())
 
-    async def on_message(self, message: Any) -> Any:
-        handler = HANDLERS.get(type(message))
-        if handler is None:
-            raise UnknownMessage(message)
-        return await handler(self.backend, message)
+    def on_message(self, message: Any) -> Coroutine[Any, Any, Any]:
+        return HANDLERS.get(type(message), _unknown)(self.backend, message)
 
     async def on_stop(self) -> None:
         await self.backend.aclose()
@@ -50,6 +47,10 @@ class ContainerRuntimeActor(Actor):
             self._kubelet.tell_nowait(message)
         except (ActorStopped, MailboxFull):
             pass  # a kubelet that is down lists everything when it is back
+
+
+async def _unknown(_: Backend, message: Any) -> None:
+    raise UnknownMessage(message)
 
 
 async def _list_sandboxes(backend: Backend, _: Any) -> tuple[m.PodSandboxStatus, ...]:
@@ -80,7 +81,7 @@ async def _run_probe(backend: Backend, message: Any) -> m.ProbeAnswer:
     return backend.run_probe(message.container_id, message.kind)
 
 
-HANDLERS: dict[type, Callable[[Backend, Any], Awaitable[Any]]] = {
+HANDLERS: dict[type, Callable[[Backend, Any], Coroutine[Any, Any, Any]]] = {
     m.RunPodSandbox: lambda backend, message: backend.run_pod_sandbox(message.config),
     m.StopPodSandbox: lambda backend, message: backend.stop_pod_sandbox(message.pod_sandbox_id),
     m.RemovePodSandbox: lambda backend, message: backend.remove_pod_sandbox(message.pod_sandbox_id),

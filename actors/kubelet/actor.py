@@ -49,7 +49,7 @@ class Kubelet(Actor):
 
     proxy: the kube-proxy to ask where services are to be reached (process mode); empty: by their cluster IPs.
     pod_cidr: as the runtime gives pod addresses out. address: the node's; by default the range's first.
-    taints: as `key=value:Effect`.
+    taints: as `key=value:Effect`. record_events False: only Warnings (three Normal ones a pod cost as much as the pod).
     """
 
     concurrent: ClassVar[bool] = True
@@ -237,7 +237,7 @@ class Kubelet(Actor):
         worker.records = adopt(pod, self._containers.pop(worker.uid, ()), self.clock.now())
         if worker.sandbox is not None:
             worker.admitted = True
-            self._count(pod, 1)
+            self._count(pod_requests(pod), 1)
             self._adopt_probes(worker)
         return worker
 
@@ -257,21 +257,22 @@ class Kubelet(Actor):
 
     def admit(self, worker: PodWorker) -> Rejection | None:
         """Take the pod's resources, or say why not."""
-        rejection = admit(pod_requests(worker.pod), self._used, self._allocatable)
+        requests = pod_requests(worker.pod)
+        rejection = admit(requests, self._used, self._allocatable)
         if rejection is None:
             worker.admitted = True
-            self._count(worker.pod, 1)
+            self._count(requests, 1)
         return rejection
 
     def release(self, worker: PodWorker) -> None:
         """Give the pod's resources back. Idempotent."""
         if worker.admitted:
             worker.admitted = False
-            self._count(worker.pod, -1)
+            self._count(pod_requests(worker.pod), -1)
 
-    def _count(self, pod: Pod, sign: int) -> None:
+    def _count(self, requests: Mapping[str, int], sign: int) -> None:
         used = self._used
-        for name, amount in pod_requests(pod).items():
+        for name, amount in requests.items():
             used[name] = used.get(name, 0) + sign * amount
         used[PODS] = used.get(PODS, 0) + sign * 1000
 
@@ -345,7 +346,7 @@ class Kubelet(Actor):
         return self._pods.get(f"{namespace}/{name}")
 
     def record_event(self, pod: Pod, kind: str, reason: str, message: str, container: Container | None) -> None:
-        if self._record_events:
+        if self._record_events or kind == "Warning":
             path = None if container is None else self._field_path(pod, container)
             self._events.event(pod, kind, reason, message, field_path=path)
 

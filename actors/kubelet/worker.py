@@ -15,7 +15,7 @@ from kubeloop.actors.api.errors import StatusError, is_conflict, is_not_found
 from kubeloop.actors.container_runtime import messages as cri
 from kubeloop.actors.kubelet.containers import start_container, stop_container
 from kubeloop.actors.kubelet.environment import PodFacts
-from kubeloop.actors.kubelet.plan import NEVER_MIND, Kill, is_sidecar, plan_pod, plan_termination
+from kubeloop.actors.kubelet.plan import NEVER_MIND, NOTHING, Kill, is_sidecar, plan_pod, plan_termination
 from kubeloop.actors.kubelet.prober import Prober
 from kubeloop.actors.kubelet.record import ContainerRecord
 from kubeloop.actors.kubelet.status import LIVES, PodFate, pod_status
@@ -163,19 +163,20 @@ class PodWorker:
             self.event("Normal", DEADLINE[0], DEADLINE[1])
             await self._finish()
             return
+        plan = NOTHING
         for _ in range(STEPS_MAX):
+            unborn = self.sandbox is None and not self.records
+            if (unborn or plan.create_sandbox) and not await self._create_sandbox():
+                break
             plan = plan_pod(self.pod, self.sandbox, self.records, kubelet.clock.now())
             if plan.create_sandbox:
-                if not await self._create_sandbox():
-                    break
                 continue
-            self._kill(plan.kill)
+            if plan.kill:
+                self._kill(plan.kill)
             if not plan.start or self._interrupted():
                 break
-            spec = self.pod.spec
-            inits = spec.init_containers if spec is not None else ()
-            for container in plan.start:
-                await start_container(self, container, init=container in inits and not is_sidecar(container))
+            if await self._start(plan.start):
+                break
         if plan.finished and not any(record.running for record in self.records.values()):
             self.fate = replace(self.fate, ended=True)
             await self._finish()
@@ -185,6 +186,17 @@ class PodWorker:
             self._tell_backoff()
         await self._report()
         self._wake(min(wake_at, self._deadline()))
+
+    async def _start(self, containers: Sequence[Container]) -> bool:
+        """Start them; True when there is nothing more to plan: no init containers, and all of these run."""
+        spec = self.pod.spec
+        inits = spec.init_containers if spec is not None else ()
+        running = not inits
+        for container in containers:
+            await start_container(self, container, init=container in inits and not is_sidecar(container))
+            record = self.records[container.name or ""]
+            running = running and record.running and not record.kill_message
+        return running
 
     def _tell_backoff(self) -> None:
         """One event for each end after which a container has to wait."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from kubeloop.actors.api.core_v1 import (
     ExecAction,
     Lifecycle,
     LifecycleHandler,
+    Pod,
     Probe,
     ResourceRequirements,
     Service,
@@ -50,6 +52,11 @@ def waiting(pod: Any) -> str | None:
     return state.waiting.reason if state is not None and state.waiting is not None else None
 
 
+def attempt_runs(restarts: int, pod: Pod | None) -> bool:
+    status = container(pod)
+    return status.restart_count == restarts and status.state.running is not None
+
+
 def test_a_bound_pod_runs_after_one_status_write() -> None:
     async def story(one: World) -> None:
         created = await one.run()
@@ -80,7 +87,7 @@ def test_a_crashing_container_backs_off_longer_each_time() -> None:
         starts = []
         for restarts in range(5):
             pod = await one.until(
-                lambda pod, n=restarts: container(pod).restart_count == n and container(pod).state.running,
+                partial(attempt_runs, restarts),
                 timeout_seconds=200,
             )
             starts.append(asyncio.get_running_loop().time())
