@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-_decoders: dict[type[Any], Callable[[bytes], Any]] = {}
+_decoders: dict[type[Any], Callable[[Any], Any]] = {}
 
 # What may be a value that Go does not keep as it is. `{}` is dropped only as an empty map, so its field is looked at.
 _NEEDS_CARE = (b"null", b"[]", b"false", b'""', b":0,", b":0}", b": 0,", b": 0}", b": 0\n")
@@ -47,7 +47,7 @@ def encode(obj: Any) -> bytes:
     return data
 
 
-def decode(data: bytes, cls: type[T]) -> T:
+def decode(data: bytes | msgspec.Raw, cls: type[T]) -> T:
     """What `encode` wrote. Raises DecodeError."""
     decoder = _decoders.get(cls)
     if decoder is None:
@@ -55,7 +55,7 @@ def decode(data: bytes, cls: type[T]) -> T:
     try:
         found: T = decoder(data)
     except msgspec.DecodeError:
-        found = decode_object(data, cls).obj
+        found = decode_object(bytes(data), cls).obj
     return found
 
 

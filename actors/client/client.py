@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 import msgspec
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.resources import ResourceType, resource_for
+from kubeloop.actors.api.resources import ResourceType, UnknownResource, resource_for
 from kubeloop.actors.apiserver.messages import NO_OPTIONS, Request, Response, UserInfo
+from kubeloop.actors.client.custom import CustomResources
 from kubeloop.actors.client.stream import WatchStream
 from kubeloop.actors.client.transport import InProcessTransport, Transport
 from kubeloop.runtime.actor import ActorRef
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kubeloop.actors.apiserver.messages import WatchHandle, WatchSink
 
 T = TypeVar("T")
+PODS = resource_for("pods")
 PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "merge": "application/merge-patch+json",
@@ -40,7 +42,8 @@ class Client:
     """One identity's way to one API server.
 
     `resource` is a type (`Pod`), a plural, singular or short name ("pods", "deployments.apps"), or an object.
-    A namespace of None is "default" where one object is meant, and all namespaces for list and watch.
+    Names and objects of custom resources are looked up in the cluster's definitions; what is in neither raises
+    UnknownResource. A namespace of None is "default" where one object is meant, and all namespaces for list and watch.
     Built-in objects come back as frozen Structs, custom resources as dicts. In process they are the API server's own.
     Every method raises StatusError with the API server's Status, or ConnectionError when none answers.
     """
@@ -49,6 +52,7 @@ class Client:
         self.transport = transport
         self.user = user
         self.user_agent = user_agent
+        self._custom = CustomResources(self)
 
     @classmethod
     def in_process(
@@ -84,12 +88,38 @@ class Client:
         """Closes the connections; watches of this client end."""
         await self.transport.aclose()
 
+    async def resource(self, what: Any) -> ResourceType:
+        """What a type, a name or an object means here: a built-in resource, or a custom one of this cluster.
+
+        Raises UnknownResource (a ValueError).
+        """
+        try:
+            return resource_for(what)
+        except UnknownResource:
+            return await self._custom.find(what)
+
     # reading
 
     @overload
-    async def get(self, resource: type[T], name: str, namespace: str | None = None, **options: Any) -> T: ...
+    async def get(
+        self,
+        resource: type[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        resource_version: str | None = None,
+    ) -> T: ...
     @overload
-    async def get(self, resource: Any, name: str, namespace: str | None = None, **options: Any) -> Any: ...
+    async def get(
+        self,
+        resource: Any,
+        name: str,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        resource_version: str | None = None,
+    ) -> Any: ...
     async def get(
         self,
         resource: Any,
@@ -99,15 +129,36 @@ class Client:
         subresource: str = "",
         resource_version: str | None = None,
     ) -> Any:
-        request = self._request(
-            "get", resource, namespace, name, subresource, _options(resourceVersion=resource_version)
-        )
+        options = _options(resourceVersion=resource_version)
+        request = self._request("get", await self.resource(resource), namespace, name, subresource, options)
         return (await self.transport.request(request)).body
 
     @overload
-    async def list(self, resource: type[T], namespace: str | None = None, **options: Any) -> ObjectList[T]: ...
+    async def list(
+        self,
+        resource: type[T],
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int | None = None,
+        continue_: str | None = None,
+        resource_version: str | None = None,
+        resource_version_match: str | None = None,
+    ) -> ObjectList[T]: ...
     @overload
-    async def list(self, resource: Any, namespace: str | None = None, **options: Any) -> ObjectList[Any]: ...
+    async def list(
+        self,
+        resource: Any,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int | None = None,
+        continue_: str | None = None,
+        resource_version: str | None = None,
+        resource_version_match: str | None = None,
+    ) -> ObjectList[Any]: ...
     async def list(
         self,
         resource: Any,
@@ -128,8 +179,7 @@ class Client:
             "resourceVersion": resource_version,
             "resourceVersionMatch": resource_version_match,
         }
-        found = self._resource(resource)
-        request = self._collection("list", found, namespace, _options(**options))
+        request = self._collection("list", await self.resource(resource), namespace, _options(**options))
         body = (await self.transport.request(request)).body
         return ObjectList(body.items, body.resource_version, body.continue_, body.remaining_item_count)
 
@@ -144,7 +194,7 @@ class Client:
         timeout_seconds: int | None = None,
         allow_bookmarks: bool = False,
         send_initial_events: bool | None = None,
-    ) -> AsyncGenerator[Any, None]:
+    ) -> WatchStream:
         """WatchEvents (`.type` ADDED, MODIFIED, DELETED, BOOKMARK, and `.object`) until the server ends the watch.
 
         A failure that comes through the watch is raised as StatusError (410 Expired: list again). A consumer that falls
@@ -159,14 +209,18 @@ class Client:
             "sendInitialEvents": send_initial_events,
             "resourceVersionMatch": "NotOlderThan" if send_initial_events is not None else None,
         }
-        request = self._collection("watch", self._resource(resource), namespace, _options(**options))
-        return WatchStream(self.transport, request).events()
+
+        async def open(sink: WatchSink) -> WatchHandle:
+            return await self.open_watch(resource, namespace, sink, given)
+
+        given = _options(**options)
+        return WatchStream(open)
 
     async def open_watch(
         self, resource: Any, namespace: str | None, sink: WatchSink, options: Mapping[str, str]
     ) -> WatchHandle:
         """A watch that pushes into `sink`, synchronously; what informers use. Options by their API names."""
-        request = self._collection("watch", self._resource(resource), namespace, options)
+        request = self._collection("watch", await self.resource(resource), namespace, options)
         return await self.transport.watch(request, sink)
 
     # writing
@@ -183,9 +237,8 @@ class Client:
         field_validation: str | None = None,
     ) -> T:
         options = _write_options(dry_run, field_manager, field_validation)
-        resource = resource_for(obj)
         namespace = meta.namespace(obj) or namespace
-        request = self._request("create", resource, namespace, name, subresource, options, body=obj)
+        request = self._request("create", await self.resource(obj), namespace, name, subresource, options, body=obj)
         answer: T = (await self.transport.request(request)).body
         return answer
 
@@ -200,7 +253,7 @@ class Client:
     ) -> T:
         """Replaces the object. With its resource_version set, raises StatusError 409 when it has changed since."""
         options = _write_options(dry_run, field_manager, field_validation)
-        request = self._of(obj, "update", subresource, options, obj)
+        request = await self._of(obj, "update", subresource, options, obj)
         answer: T = (await self.transport.request(request)).body
         return answer
 
@@ -224,14 +277,15 @@ class Client:
         """Patches: `type` is "strategic", "merge", "json" (then `patch` is a list of operations) or "apply"."""
         if type not in PATCH_TYPES:
             raise ValueError(f"patch type {type!r}: one of {', '.join(PATCH_TYPES)}")
-        if type == "strategic" and self._resource(resource).type is None:
+        found = await self.resource(resource)
+        if type == "strategic" and found.type_path is None:
             type = "merge"  # custom resources know no strategic merge patch
         options = {**_write_options(dry_run, field_manager, field_validation)}
         if type == "apply":
             options["force"] = str(force).lower()
             options.setdefault("fieldManager", "kubeloop")
         request = self._request(
-            "patch", resource, namespace, name, subresource, options, body=patch, content_type=PATCH_TYPES[type]
+            "patch", found, namespace, name, subresource, options, body=patch, content_type=PATCH_TYPES[type]
         )
         return (await self.transport.request(request)).body
 
@@ -247,7 +301,7 @@ class Client:
     ) -> T:
         """Server-side apply. Raises StatusError 409 when another manager owns a field, unless `force`."""
         options = {**_write_options(dry_run, field_manager, field_validation), "force": str(force).lower()}
-        request = self._of(obj, "patch", subresource, options, obj, PATCH_TYPES["apply"])
+        request = await self._of(obj, "patch", subresource, options, obj, PATCH_TYPES["apply"])
         answer: T = (await self.transport.request(request)).body
         return answer
 
@@ -270,7 +324,7 @@ class Client:
             name, namespace = meta.name(resource), meta.namespace(resource) or namespace
         body = _delete_options(grace_period_seconds, propagation_policy, preconditions)
         options = _options(dryRun="All" if dry_run else None)
-        request = self._request("delete", resource, namespace, name, "", options, body=body)
+        request = self._request("delete", await self.resource(resource), namespace, name, "", options, body=body)
         return (await self.transport.request(request)).body
 
     async def delete_collection(
@@ -284,7 +338,7 @@ class Client:
         propagation_policy: str | None = None,
     ) -> Any:
         options = _options(labelSelector=label_selector, fieldSelector=field_selector)
-        request = self._collection("deletecollection", self._resource(resource), namespace, options)
+        request = self._collection("deletecollection", await self.resource(resource), namespace, options)
         body = _delete_options(grace_period_seconds, propagation_policy, None)
         return (await self.transport.request(msgspec.structs.replace(request, body=body))).body
 
@@ -298,7 +352,7 @@ class Client:
             "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node_name},
         }
-        await self.transport.request(self._of(pod, "create", "binding", NO_OPTIONS, binding))
+        await self.transport.request(await self._of(pod, "create", "binding", NO_OPTIONS, binding))
 
     async def evict(self, name: str, namespace: str | None = None, *, grace_period_seconds: int | None = None) -> Any:
         """Evicts a pod. Raises StatusError 429 while a PodDisruptionBudget forbids it."""
@@ -309,7 +363,7 @@ class Client:
         }
         if grace_period_seconds is not None:
             eviction["deleteOptions"] = {"gracePeriodSeconds": grace_period_seconds}
-        request = self._request("create", "pods", namespace, name, "eviction", NO_OPTIONS, body=eviction)
+        request = self._request("create", PODS, namespace, name, "eviction", NO_OPTIONS, body=eviction)
         return (await self.transport.request(request)).body
 
     async def get_scale(self, resource: Any, name: str, namespace: str | None = None) -> Any:
@@ -341,7 +395,7 @@ class Client:
             sinceSeconds=since_seconds,
             timestamps=timestamps or None,
         )
-        body = await self.transport.stream(self._request("get", "pods", namespace, name, "log", options))
+        body = await self.transport.stream(self._request("get", PODS, namespace, name, "log", options))
         return _chunks(body)
 
     async def raw(self, request: Request) -> Response:
@@ -350,13 +404,10 @@ class Client:
 
     # building requests
 
-    def _resource(self, resource: Any) -> ResourceType:
-        return resource if isinstance(resource, ResourceType) else resource_for(resource)
-
     def _request(
         self,
         verb: str,
-        resource: Any,
+        resource: ResourceType,
         namespace: str | None,
         name: str,
         subresource: str,
@@ -365,13 +416,12 @@ class Client:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Request:
-        found = resource if type(resource) is ResourceType else resource_for(resource)
         return Request(
             verb,
-            found.group,
-            found.version,
-            found.plural,
-            (namespace or "default") if found.namespaced else "",
+            resource.group,
+            resource.version,
+            resource.plural,
+            (namespace or "default") if resource.namespaced else "",
             name,
             subresource,
             body,
@@ -381,7 +431,7 @@ class Client:
             self.user_agent,
         )
 
-    def _of(
+    async def _of(
         self,
         obj: Any,
         verb: str,
@@ -392,9 +442,9 @@ class Client:
     ) -> Request:
         return self._request(
             verb,
-            resource_for(obj),
-            meta.namespace(obj) or None,
-            meta.name(obj) or "",
+            await self.resource(obj),
+            meta.namespace(obj),
+            meta.name(obj),
             subresource,
             options,
             body=body,

@@ -1,6 +1,7 @@
 """Events (core/v1) as client-go's recorder writes them: told once, repeated ones counted.
 
-Follows the Event v1 core reference. Recording never fails and never waits; what cannot be written is dropped and logged.
+Follows the Event v1 core reference. Recording never fails and never waits; what cannot be written is dropped and
+logged.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from kubeloop.actors.api import meta
 from kubeloop.actors.api.core_v1 import Event, EventSource, ObjectReference
 from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.api.meta_v1 import ObjectMeta
-from kubeloop.actors.api.resources import resource_for
 from kubeloop.actors.client import limits
 from kubeloop.actors.client.client import Client
 from kubeloop.runtime.actor import ActorStopped
-from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.clock import Clock, format_rfc3339
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.tasks import Spawner
 
@@ -43,7 +43,7 @@ class EventRecorder:
         self._writing = False
 
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str | None = None) -> None:
-        """Records that `reason` happened to `obj`. `type` is Normal or Warning; `field_path` e.g. spec.containers{web}."""
+        """Says that `reason` happened to `obj`. `type`: Normal or Warning; `field_path`: as in spec.containers{web}."""
         self._waiting.append((obj, type, reason, message, field_path, self._clock.now()))
         if not self._writing:
             self._writing = True
@@ -70,7 +70,7 @@ class EventRecorder:
         if told is not None:
             self._told.move_to_end(key)
             told.count += 1
-            changes = {"count": told.count, "lastTimestamp": self._clock.now_rfc3339()}
+            changes = {"count": told.count, "lastTimestamp": format_rfc3339(now)}
             try:
                 await self._client.patch("events", told.name, changes, told.namespace, type="merge")
                 return
@@ -79,22 +79,19 @@ class EventRecorder:
                     raise
         event = self._new_event(obj, type_, reason, message, field_path, now)
         await self._client.create(event)
-        assert event.metadata is not None
         self._told[key] = _Told(event.metadata.name or "", event.metadata.namespace or "")
         if len(self._told) > limits.events_aggregated_max:
             self._told.popitem(last=False)
 
     def _new_event(self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float) -> Event:
-        resource = resource_for(obj)
-        namespace = meta.namespace(obj) or "default"
-        stamp = self._clock.now_rfc3339()
+        api_version, kind = meta.api_version_and_kind(obj)
+        stamp = format_rfc3339(now)
+        nanoseconds = int(now * 1000) * 1_000_000 + self._clock.random.randrange(1_000_000)
         return Event(
-            metadata=ObjectMeta(
-                name=f"{meta.name(obj)}.{int(now * 1e9):x}{self._clock.random.getrandbits(12):03x}", namespace=namespace
-            ),
+            metadata=ObjectMeta(name=f"{meta.name(obj)}.{nanoseconds:x}", namespace=meta.namespace(obj) or "default"),
             involved_object=ObjectReference(
-                kind=resource.kind,
-                api_version=f"{resource.group}/{resource.version}" if resource.group else resource.version,
+                kind=kind,
+                api_version=api_version,
                 name=meta.name(obj),
                 namespace=meta.namespace(obj) or None,
                 uid=meta.uid(obj),

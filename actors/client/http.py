@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,8 @@ import msgspec
 
 from kubeloop.actors.api import codec, errors
 from kubeloop.actors.api.errors import StatusError
-from kubeloop.actors.api.resources import resource_for
+from kubeloop.actors.api.meta_v1 import ListMeta
+from kubeloop.actors.api.resources import UnknownResource, resource_for
 from kubeloop.actors.apiserver.messages import ObjectListing, Request, Response, WatchEvent, WatchHandle, WatchSink
 from kubeloop.actors.client import limits
 from kubeloop.actors.client.transport import ApiServerUnavailable, ServerAddress
@@ -72,26 +74,23 @@ class HttpTransport:
             raise ApiServerUnavailable(f"{self._address.server}: {error or type(error).__name__}") from error
         if answer.status >= 400:
             raise status_error(answer.status, await answer.read())
-        task = asyncio.get_running_loop().create_task(self._pump(request, answer, sink))
+        task = asyncio.get_running_loop().create_task(self._pump(answer, sink))
         self._watches[task] = None
         task.add_done_callback(lambda done: self._watches.pop(done, None))
-        return WatchHandle(cancel=task.cancel)
+        return WatchHandle(cancel=lambda: _cancel(task))
 
-    async def _pump(self, request: Request, answer: aiohttp.ClientResponse, sink: WatchSink) -> None:
+    async def _pump(self, answer: aiohttp.ClientResponse, sink: WatchSink) -> None:
         """Hands each line of a watch to its sink; the one task that a watch over HTTPS has."""
         error: Exception | None = None
-        type_ = _type_of(request)
         try:
-            rest = b""
+            lines = Lines(limits.watch_line_bytes_max)
             async for chunk in answer.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    if line:
-                        sink.on_event(decode_event(line, type_))
-                if len(rest) > limits.watch_line_bytes_max:
-                    raise ApiServerUnavailable(f"a watch event is larger than {limits.watch_line_bytes_max} bytes")
+                for line in lines.feed(chunk):
+                    sink.on_event(decode_event(line))
         except (aiohttp.ClientError, TimeoutError, OSError) as broken:
             error = ApiServerUnavailable(f"{self._address.server}: {broken or type(broken).__name__}")
+        except Exception as wrong:
+            error = wrong
         finally:
             answer.close()
         sink.on_closed(error)
@@ -113,6 +112,8 @@ class HttpTransport:
         arguments: dict[str, Any] = {"params": dict(request.options), "data": body, "headers": headers}
         if timeout is not None:
             arguments["timeout"] = timeout
+        if self._address.tls_server_name:
+            arguments["server_hostname"] = self._address.tls_server_name
         return self._open_session().request(METHODS[request.verb], url, **arguments)
 
     async def aclose(self) -> None:
@@ -164,47 +165,91 @@ def encode_body(request: Request) -> tuple[bytes | None, str]:
     return codec.encode(body), request.content_type
 
 
+class _Head(msgspec.Struct, rename="camel"):
+    """What JSON says that it is; everything else is skipped."""
+
+    api_version: str = ""
+    kind: str = ""
+
+
+class _List(msgspec.Struct, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    metadata: ListMeta = ListMeta()
+    items: list[msgspec.Raw] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_list = msgspec.json.Decoder(_List).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
 def decode_body(request: Request, raw: bytes) -> Any:
-    if request.verb == "list":
-        document = msgspec.json.decode(raw)
-        head = document.get("metadata") or {}
-        items = [_typed(request, document, item) for item in document.get("items") or ()]
-        return ObjectListing(
-            items=items,
-            resource_version=head.get("resourceVersion", ""),
-            continue_=head.get("continue", ""),
-            remaining_item_count=head.get("remainingItemCount"),
-        )
-    document = msgspec.json.decode(raw)
-    return _to_object(document)
+    """The object of an answer; an ObjectListing of a list. Raises DecodeError."""
+    if request.verb != "list":
+        return decode_any(raw)
+    listing = _decode_list(raw)
+    type_ = _type(listing.api_version, listing.kind.removesuffix("List"))
+    head, items = listing.metadata, listing.items or ()
+    return ObjectListing(
+        items=[codec.decode(item, type_) if type_ is not None else msgspec.json.decode(item) for item in items],
+        resource_version=head.resource_version or "",
+        continue_=head.continue_ or "",
+        remaining_item_count=head.remaining_item_count,
+    )
 
 
-def _typed(request: Request, listing: dict[str, Any], item: dict[str, Any]) -> Any:
-    item.setdefault("apiVersion", listing.get("apiVersion", ""))
-    item.setdefault("kind", str(listing.get("kind", "")).removesuffix("List"))
-    return _to_object(item)
+def decode_any(raw: bytes | msgspec.Raw) -> Any:
+    """A Struct of a built-in kind; everything else (Status, custom resources) is a dict."""
+    head = _decode_head(raw)
+    type_ = _type(head.api_version, head.kind)
+    return msgspec.json.decode(raw) if type_ is None else codec.decode(raw, type_)
 
 
-def _to_object(document: Any) -> Any:
-    """A Struct for a built-in kind; everything else (Status, custom resources) stays a dict."""
-    if not isinstance(document, dict):
-        return document
+@cache
+def _type(api_version: str, kind: str) -> type[Any] | None:
     try:
-        type_ = resource_for((document.get("apiVersion", ""), document.get("kind", ""))).type
-    except (LookupError, ValueError):
-        return document
-    return document if type_ is None else codec.decode_object(document, type_).obj
+        return resource_for((api_version, kind)).type
+    except UnknownResource:
+        return None
 
 
-def _type_of(request: Request) -> Any:
-    return None
+def decode_event(line: bytes | bytearray) -> WatchEvent:
+    event = _decode_event(line)
+    if event.type in ("ADDED", "MODIFIED", "DELETED"):
+        return WatchEvent(event.type, decode_any(event.object))
+    return WatchEvent(event.type, msgspec.json.decode(event.object))
 
 
-def decode_event(line: bytes, type_: Any) -> WatchEvent:
-    document = msgspec.json.decode(line)
-    if document["type"] == "ERROR":
-        return WatchEvent("ERROR", document["object"])
-    return WatchEvent(document["type"], _to_object(document["object"]))
+class Lines:
+    """Puts chunks together to lines. Raises ApiServerUnavailable for a line of more than `line_bytes_max`."""
+
+    __slots__ = ("_line_bytes_max", "_rest")
+
+    def __init__(self, line_bytes_max: int) -> None:
+        self._rest = bytearray()
+        self._line_bytes_max = line_bytes_max
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes, empty ones left out."""
+        first, *others = chunk.split(b"\n")
+        self._rest += first
+        if len(self._rest) > self._line_bytes_max:
+            raise ApiServerUnavailable(f"a line of the watch is longer than {self._line_bytes_max} bytes")
+        if not others:
+            return []
+        lines = [bytes(self._rest), *others[:-1]]
+        self._rest = bytearray(others[-1])
+        return [line for line in lines if line]
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
 
 
 def status_error(code: int, raw: bytes) -> StatusError:

@@ -6,8 +6,10 @@ go on from the last revision seen, list again after 410. In process an informer 
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.errors import StatusError, is_expired
@@ -15,6 +17,7 @@ from kubeloop.actors.api.resources import ResourceType, resource_for
 from kubeloop.actors.apiserver.messages import WatchEvent, WatchHandle
 from kubeloop.actors.client import limits
 from kubeloop.actors.client.client import Client
+from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.backoff import Backoff
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import get_logger
@@ -29,8 +32,8 @@ RECONNECT = Backoff(initial_seconds=limits.reconnect_initial_seconds, max_second
 class Informer(Generic[T]):
     """The objects as last heard of. Handlers are called synchronously with (old, new), each change once, in order.
 
-    A handler added later is first called with (None, object) for every object that is there. Handlers must not block.
-    The objects are shared: never change one.
+    A handler added later is first called with (None, object) for every object that is there. Handlers must not block;
+    what one raises crashes the informer's owner. The objects are shared: never change one.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Informer(Generic[T]):
         self._spawner = spawner
         self._clock = clock
         self._objects: dict[str, T] = {}
+        self._namespaces: dict[str, dict[str, T]] | None = None  # made when somebody lists one namespace
         self._handlers: list[Handler] = []
         self._indexes: dict[str, _Index] = {}
         self._watch: WatchHandle | None = None
@@ -56,7 +60,9 @@ class Informer(Generic[T]):
         self._failures = 0
         self._stopped = False
         self._opening = False
+        self._opened_at = 0.0
         self._closed_while_opening: list[Exception | None] = []
+        self._synced = asyncio.Event()
         self.has_synced = False
 
     # reading
@@ -71,14 +77,21 @@ class Informer(Generic[T]):
         """By "namespace/name", or "name" of a cluster-scoped kind."""
         return self._objects.get(key)
 
-    def list(self, namespace: str | None = None, selector: Any = None) -> list[T]:
-        """`selector`: a Selector of `api.selectors`, or anything with `matches(labels)`."""
-        return [
-            obj
-            for obj in self._objects.values()
-            if (namespace is None or meta.namespace(obj) == namespace)
-            and (selector is None or selector.matches(meta.labels(obj)))
-        ]
+    def list(self, namespace: str | None = None, selector: Any = None) -> builtins.list[T]:
+        """`selector`: a LabelSelector of `api.selectors`, or anything with `matches(labels)`."""
+        objects: Iterable[T] = self._objects.values()
+        if namespace is not None:
+            objects = self._of_namespace(namespace).values()
+        if selector is None:
+            return [*objects]
+        return [obj for obj in objects if selector.matches(meta.labels(obj))]
+
+    def _of_namespace(self, namespace: str) -> dict[str, T]:
+        if self._namespaces is None:
+            self._namespaces = {}
+            for key, obj in self._objects.items():
+                self._namespaces.setdefault(key.rpartition("/")[0], {})[key] = obj
+        return self._namespaces.get(namespace) or {}
 
     def keys(self) -> Iterable[str]:
         return self._objects.keys()
@@ -90,7 +103,7 @@ class Informer(Generic[T]):
             for key, obj in self._objects.items():
                 index.change(key, None, obj)
 
-    def by_index(self, name: str, value: str) -> list[T]:
+    def by_index(self, name: str, value: str) -> builtins.list[T]:
         """In the order in which the objects came. Raises KeyError for an index that was never added."""
         keys = self._indexes[name].keys.get(value)
         return [self._objects[key] for key in keys] if keys else []
@@ -102,7 +115,7 @@ class Informer(Generic[T]):
 
     def add_handler(self, handler: Handler) -> None:
         self._handlers.append(handler)
-        for obj in list(self._objects.values()):
+        for obj in [*self._objects.values()]:
             handler(None, obj)
 
     # list and watch
@@ -117,11 +130,13 @@ class Informer(Generic[T]):
                 await self._wait_after(error)
 
     async def wait_for_sync(self) -> None:
-        while not self.has_synced and not self._stopped:
-            await self._clock.sleep(0.01)
+        """Returns when the first list is in, or the informer is stopped."""
+        if not self.has_synced:
+            await self._synced.wait()
 
     def stop(self) -> None:
         self._stopped = True
+        self._synced.set()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -137,7 +152,7 @@ class Informer(Generic[T]):
         self._revision = found.resource_version
         await self._open_watch()
         self.has_synced = True
-        self._failures = 0
+        self._synced.set()
 
     async def _open_watch(self) -> None:
         options = {**self._options, "resourceVersion": self._revision, "allowWatchBookmarks": "true"}
@@ -147,6 +162,7 @@ class Informer(Generic[T]):
             watch = await self._client.open_watch(self.resource, self._namespace, self, options)
         finally:
             self._opening = False
+        self._opened_at = self._clock.monotonic()
         if self._stopped:
             watch.cancel()
         elif self._closed_while_opening:
@@ -191,9 +207,15 @@ class Informer(Generic[T]):
         self._spawner.spawn(self._resume, error, name=f"informer {self.resource.plural}")
 
     async def _resume(self, error: Exception | None) -> None:
-        """Watches again from the last revision; lists again when that one is gone, or we were told so."""
+        """Watches again from the last revision; lists again when that one is gone, or we were told so.
+
+        At once when the watch ended by itself or its revision is gone, unless that happens again and again.
+        """
         relist = error is not None and is_expired(error)
-        if error is not None and not relist:
+        ended_early = self._clock.monotonic() - self._opened_at < limits.watch_seconds_min
+        if not ended_early:
+            self._failures = 0
+        if ended_early or (error is not None and not relist):
             await self._wait_after(error)
         while not self._stopped and self._watch is None:
             try:
@@ -206,7 +228,7 @@ class Informer(Generic[T]):
                 relist = relist or isinstance(again, StatusError)
                 await self._wait_after(again)
 
-    async def _wait_after(self, error: Exception) -> None:
+    async def _wait_after(self, error: Exception | None) -> None:
         self._failures += 1
         delay = RECONNECT.delay_seconds(self._failures - 1) * self._clock.random.uniform(0.8, 1.2)
         get_logger().debug("informer_reconnects", resource=self.resource.plural, error=str(error), delay_seconds=delay)
@@ -233,10 +255,31 @@ class Informer(Generic[T]):
             self._objects.pop(key, None)
         else:
             self._objects[key] = new
-        for index in self._indexes.values():
-            index.change(key, indexed, new)
-        for handler in self._handlers:
-            handler(old, new)
+        if self._namespaces is not None:
+            space = self._namespaces.setdefault(key.rpartition("/")[0], {})
+            if new is None:
+                space.pop(key, None)
+            else:
+                space[key] = new
+        try:
+            for index in self._indexes.values():
+                index.change(key, indexed, new)
+            for handler in self._handlers:
+                handler(old, new)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """A handler failed inside the API server's delivery: it is its owner that crashes, not the API server."""
+        self.stop()
+        try:
+            self._spawner.spawn(_raise, error, name=f"informer {self.resource.plural}")
+        except ActorStopped:
+            pass
+
+
+async def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 class _Index:
@@ -271,6 +314,24 @@ class InformerFactory:
         self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
         self._started: dict[Informer[Any], None] = {}
 
+    @overload
+    def informer(
+        self,
+        resource: type[T],
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+    ) -> Informer[T]: ...
+    @overload
+    def informer(
+        self,
+        resource: Any,
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+    ) -> Informer[Any]: ...
     def informer(
         self,
         resource: Any,
@@ -279,8 +340,8 @@ class InformerFactory:
         field_selector: str | None = None,
         label_selector: str | None = None,
     ) -> Informer[Any]:
-        """The shared informer of a type or plural name; `start` makes it list."""
-        found = resource if isinstance(resource, ResourceType) else resource_for(resource)
+        """The shared informer of a type, a name or a ResourceType (of a custom resource); `start` makes it list."""
+        found = resource_for(resource)
         selectors = {"fieldSelector": field_selector, "labelSelector": label_selector}
         options = {name: value for name, value in selectors.items() if value is not None}
         key = (found.group, found.version, found.plural, namespace, field_selector, label_selector)
@@ -293,7 +354,9 @@ class InformerFactory:
     async def start(self) -> None:
         """Starts every informer that is not started yet; returns when all have synced."""
         for informer in list(self._informers.values()):
-            if informer not in self._started:
+            if informer in self._started:
+                await informer.wait_for_sync()
+            else:
                 self._started[informer] = None
                 await informer.start()
 
@@ -305,5 +368,6 @@ class InformerFactory:
             del self._informers[key]
 
     def stop(self) -> None:
+        """Ends all watches; what the informers hold stays readable."""
         for informer in self._informers.values():
             informer.stop()

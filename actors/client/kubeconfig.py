@@ -1,6 +1,7 @@
 """Reading a kubeconfig: which server, and who we are to it.
 
-Follows the "Organizing Cluster Access Using kubeconfig Files" page. Credential plugins (exec, auth-provider) are not run.
+Follows the "Organizing Cluster Access Using kubeconfig Files" page. Credential plugins (exec, auth-provider) are not
+run.
 """
 
 from __future__ import annotations
@@ -69,5 +70,7 @@ def _data(holder: dict[str, Any], name: str, path: Path) -> bytes | None:
 def _token(user: dict[str, Any], path: Path) -> str | None:
     file = user.get("tokenFile")
     if file:
-        return (path.parent / file).read_text(encoding="utf-8").strip()
-    return user.get("token")
+        text: str = (path.parent / file).read_text(encoding="utf-8")
+        return text.strip()
+    token: str | None = user.get("token")
+    return token

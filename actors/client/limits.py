@@ -9,4 +9,5 @@ events_aggregated_max = 4_096
 """Different events that a recorder remembers, to count repetitions."""
 reconnect_initial_seconds = 0.05
 reconnect_max_seconds = 30.0
-list_page_objects = 5_000
+watch_seconds_min = 1.0
+"""A watch that ends sooner makes its informer wait before the next."""

@@ -4,58 +4,111 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Self
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
-from kubeloop.actors.apiserver.messages import Request, WatchEvent
+from kubeloop.actors.apiserver.messages import WatchEvent, WatchHandle, WatchSink
 from kubeloop.actors.client import limits
-from kubeloop.actors.client.transport import Transport
+
+Open = Callable[[WatchSink], Awaitable[WatchHandle]]
 
 
-class WatchStream:
-    """The sink of one watch; `events()` opens it and yields what comes."""
+class _Buffer:
+    """The sink of one watch: holds what the consumer has not taken yet. Knows nothing of its reader."""
 
-    def __init__(self, transport: Transport, request: Request) -> None:
-        self._transport = transport
-        self._request = request
-        self._buffer: deque[WatchEvent] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._closed = False
-        self._error: Exception | None = None
+    __slots__ = ("closed", "error", "events", "handle", "waiter")
+
+    def __init__(self) -> None:
+        self.events: deque[WatchEvent] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+        self.handle: WatchHandle | None = None
+        self.closed = False
+        self.error: Exception | None = None
 
     def on_event(self, event: WatchEvent) -> None:
-        if len(self._buffer) >= limits.watch_events_buffered_max:
-            text = f"the watch of {self._request.resource} is {len(self._buffer)} events behind"
-            self.on_closed(errors.too_many_requests(text))
+        if self.closed:
             return
-        self._buffer.append(event)
+        if len(self.events) >= limits.watch_events_buffered_max:
+            text = f"the watch is closed: its consumer is {len(self.events)} events behind"
+            self.on_closed(errors.too_many_requests(text))
+            self.cancel()
+            return
+        self.events.append(event)
         self._wake()
 
     def on_closed(self, error: Exception | None) -> None:
-        if not self._closed:
-            self._closed, self._error = True, error
+        if not self.closed:
+            self.closed, self.error = True, error
             self._wake()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def cancel(self) -> None:
+        self.closed = True
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
 
-    async def events(self) -> AsyncGenerator[Any, None]:
-        handle = await self._transport.watch(self._request, self)
-        try:
-            while True:
-                while self._buffer:
-                    event = self._buffer.popleft()
-                    if event.type == "ERROR":
-                        raise StatusError(event.object)
-                    yield event
-                if self._closed:
-                    if self._error is not None:
-                        raise self._error
-                    return
-                self._waiter = asyncio.get_running_loop().create_future()
-                await self._waiter
-        finally:
-            handle.cancel()
+    def _wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class WatchStream:
+    """WatchEvents as they come. The watch opens with the first step, and ends with the iterator.
+
+    Leaving the loop is enough: nobody else holds the iterator, so it is collected and the watch with it. `aclose`, or
+    `async with`, says so explicitly.
+    """
+
+    def __init__(self, open: Open) -> None:
+        self._open = open
+        self._buffer: _Buffer | None = None
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchEvent:
+        """Raises StatusError for an ERROR event, and what closed the watch when it did not end by itself."""
+        if self._ended:
+            raise StopAsyncIteration
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = _Buffer()
+            try:
+                buffer.handle = await self._open(buffer)
+            except BaseException:
+                self._ended = True
+                raise
+        while not buffer.events:
+            if buffer.closed:
+                self._end()
+                if buffer.error is not None:
+                    raise buffer.error
+                raise StopAsyncIteration
+            buffer.waiter = asyncio.get_running_loop().create_future()
+            await buffer.waiter
+        event = buffer.events.popleft()
+        if event.type == "ERROR":
+            self._end()
+            raise StatusError(event.object)
+        return event
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._end()
+
+    async def aclose(self) -> None:
+        """Ends the watch; nothing happens when it has ended."""
+        self._end()
+
+    def __del__(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._buffer is not None:
+            self._buffer.cancel()

@@ -11,7 +11,7 @@ from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
 
 
 class ApiServerUnavailable(ConnectionError):
-    """No API server answered: it does not run, or the network is cut. The request may or may not have been carried out."""
+    """No API server answered: it does not run, or the network is cut. The request may have been carried out."""
 
 
 class Transport(Protocol):
