@@ -137,7 +137,7 @@ class JSONSchemaProps(Object, frozen=True, kw_only=True):
 
 
 class CustomResourceValidation(Object, frozen=True, kw_only=True):
-    open_api_v3schema: JSONSchemaProps | None = struct_field(default=None, name="openAPIV3Schema")
+    open_api_v3_schema: JSONSchemaProps | None = struct_field(default=None, name="openAPIV3Schema")
 
 
 class SelectableField(Object, frozen=True, kw_only=True):
