@@ -15,7 +15,7 @@ from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, virtua
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.config import ApiServerConfig
-from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources, Establish
+from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources, Describe, Establish
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
 from kubeloop.actors.apiserver.messages import Request, WatchRequest
 from kubeloop.actors.apiserver.routes import Routes
@@ -53,6 +53,12 @@ class ApiServer(Actor):
 
     # handled messages
 
+    def describe(self) -> str:
+        """What it holds, in words."""
+        caches = [store.cache for store in self.storage.stores.values() if store.loaded]
+        objects, watches = sum(len(one.entries) for one in caches), sum(len(one.watchers) for one in caches)
+        return f"{objects} objects of {sum(bool(one.entries) for one in caches)} resources cached, {watches} watches"
+
     async def on_message(self, message: Any) -> Any:
         kind = type(message)
         try:
@@ -77,6 +83,9 @@ class ApiServer(Actor):
             return await self.custom_resources.establish(message.name)
         if kind is CleanUp:
             return await self.custom_resources.clean_up(message.name)
+        if kind is Describe:
+            await self.custom_resources.start()
+            return self.custom_resources.described()
         if kind is CheckHealth:
             return {"ping": "", "log": "", "etcd": await self.etcd_health(), "informer-sync": ""}
         raise UnknownMessage(message)

@@ -12,6 +12,8 @@ from kubeloop.actors.container_runtime.backend import Backend
 from kubeloop.runtime.actor import Actor, ActorStopped, MailboxFull, UnknownMessage
 from kubeloop.runtime.clock import Clock
 
+Handler = Callable[[Backend, Any], Coroutine[Any, Any, Any]]
+
 
 class ContainerRuntimeActor(Actor):
     """`container-runtime/NODE`. Its kubelet is `kubelet/NODE`."""
@@ -34,7 +36,13 @@ class ContainerRuntimeActor(Actor):
         self._tell_kubelet(m.RuntimeReady())
 
     def on_message(self, message: Any) -> Coroutine[Any, Any, Any]:
-        return HANDLERS.get(type(message), _unknown)(self.backend, message)
+        handler: Handler = HANDLERS.get(type(message), _unknown)
+        return handler(self.backend, message)
+
+    def describe(self) -> str:
+        """What it holds, in words."""
+        running = sum(one.state == m.CONTAINER_RUNNING for one in self.backend.list_containers())
+        return f"{running} running containers ({self.backend.status().name})"
 
     async def on_stop(self) -> None:
         await self.backend.aclose()
@@ -81,7 +89,7 @@ async def _run_probe(backend: Backend, message: Any) -> m.ProbeAnswer:
     return backend.run_probe(message.container_id, message.kind)
 
 
-HANDLERS: dict[type, Callable[[Backend, Any], Coroutine[Any, Any, Any]]] = {
+HANDLERS: dict[type, Handler] = {
     m.RunPodSandbox: lambda backend, message: backend.run_pod_sandbox(message.config),
     m.StopPodSandbox: lambda backend, message: backend.stop_pod_sandbox(message.pod_sandbox_id),
     m.RemovePodSandbox: lambda backend, message: backend.remove_pod_sandbox(message.pod_sandbox_id),

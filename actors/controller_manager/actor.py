@@ -98,3 +98,7 @@ class ControllerManager(Actor):
         await context.informers.start()
         for controller in self.controllers:
             controller.start()
+
+    def describe(self) -> str:
+        """What it holds, in words."""
+        return f"{len(self.controllers)} controllers"

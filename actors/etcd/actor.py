@@ -73,6 +73,11 @@ class EtcdActor(Actor):
         except StoreError as error:
             raise EtcdError(str(error), error.code) from None
 
+    def describe(self) -> str:
+        """What it holds, in words."""
+        count = self.store.range(b"\x00", b"\x00", count_only=True).count
+        return f"{count} keys at revision {self.store.revision}"
+
     def _watch(self, message: Watch) -> Any:
         return self.store.watch(
             message.key,

@@ -91,6 +91,10 @@ class KubeProxy(Actor):
         await self._services.wait_for_sync()
         await self._slices.wait_for_sync()
 
+    def describe(self) -> str:
+        """What it holds, in words."""
+        return f"routes to {len(self._services)} services" if self._started else "at rest"
+
     async def on_message(self, message: Any) -> Any:
         kind = type(message)
         if kind is Connect:

@@ -171,6 +171,10 @@ class Kubelet(Actor):
 
     # messages
 
+    def describe(self) -> str:
+        """What it holds, in words."""
+        return f"{len(self.workers)} pods"
+
     async def on_message(self, message: Any) -> Any:
         kind = type(message)
         if kind is Work:

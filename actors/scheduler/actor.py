@@ -58,6 +58,11 @@ class Scheduler(Actor):
         self._nodes.add_handler(self._on_node)
         await self._factory.start()
 
+    def describe(self) -> str:
+        """What it holds, in words."""
+        pending = sum(1 for pod in self._pods if pod.spec is not None and not pod.spec.node_name)
+        return f"{len(self._nodes)} nodes, {len(self._pods)} pods, {pending} pending"
+
     async def on_message(self, message: Any) -> Any:
         if isinstance(message, Wake):
             self._wake_at = None
