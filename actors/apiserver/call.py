@@ -40,6 +40,7 @@ class Route:
         "api_version",
         "from_storage",
         "kind",
+        "own_kind",
         "prune",
         "resource",
         "schema",
@@ -61,6 +62,7 @@ class Route:
         schema: Any = None,
     ) -> None:
         self.kind = stored_kind if stored_kind is not None else kind
+        self.own_kind = kind
         self.resource = kind.resource
         self.schema = schema if schema is not None else kind.resource.type  # how patches and applies merge
         self.store = store

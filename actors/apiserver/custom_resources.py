@@ -16,6 +16,7 @@ from kubeloop.actors.api.resources import ResourceType
 from kubeloop.actors.apiserver import crd_schema, limits
 from kubeloop.actors.apiserver.call import Call, Route
 from kubeloop.actors.apiserver.messages import Request, UserInfo, WatchEvent
+from kubeloop.actors.apiserver.registry.catalog import Served
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext, Subresource
 from kubeloop.actors.apiserver.storage import ResourceStore
 from kubeloop.actors.apiserver.watchers import Watcher
@@ -39,6 +40,21 @@ class CleanUp(msgspec.Struct, frozen=True):
     """Told by the API server to itself: delete the objects of a definition that goes, then let it go."""
 
     name: str
+
+
+class Describe(msgspec.Struct, frozen=True):
+    """Asked of the API server by what stands before it. Answer: CustomDescription."""
+
+
+class CustomDescription(msgspec.Struct, frozen=True):
+    """`schemas`: (Served row, schema) of each custom resource; `columns`: (group, version, plural) -> printer columns."""
+
+    schemas: Sequence[tuple[Served, dict[str, Any]]]
+    columns: dict[tuple[str, str, str], Any]
+
+
+def served(kind: Kind) -> Served:
+    return Served(kind.resource, tuple(sorted(kind.verbs)), kind.subresources, kind.storage_prefix)
 
 
 class CustomResources:
@@ -106,6 +122,20 @@ class CustomResources:
         store = self._stores.pop(name, None)
         if store is not None:
             self._server.storage.remove(store)
+
+    def described(self) -> "CustomDescription":
+        """For discovery, OpenAPI and tables: what is served of custom resources."""
+        schemas, columns = [], {}
+        for name, keys in self._routes.items():
+            entry = self._definitions().cache.get(name)
+            for version in entry.object.spec.versions if entry is not None else ():
+                key = (entry.object.spec.group, version.name, entry.object.spec.names.plural)
+                if key not in keys:
+                    continue
+                route = self._server.routes[key]
+                schemas.append((served(route.own_kind), schema_of(version)))
+                columns[key] = [codec.to_builtins(column) for column in version.additional_printer_columns]
+        return CustomDescription(tuple(schemas), columns)
 
     def _tell(self, message: Any) -> None:
         self._server.self_ref.tell_nowait(message)

@@ -13,9 +13,11 @@ from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver import http_reads, http_watch, limits, negotiate, path
 from kubeloop.actors.apiserver.authentication import AUTHENTICATED, TokenError, user_of_certificate, user_of_token
 from kubeloop.actors.apiserver.config import ApiServerConfig
+from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
 from kubeloop.actors.apiserver.http_answer import send, send_status
 from kubeloop.actors.apiserver.messages import Request, UserInfo
 from kubeloop.actors.apiserver.options import boolean
+from kubeloop.actors.apiserver.registry import kind_for
 from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import Logger
@@ -135,10 +137,21 @@ class HttpServer:
             representation = negotiate.negotiate(headers.get("Accept", ""), watchable=verb in ("list", "watch"))
         else:
             representation = negotiate.PLAIN
+        columns = None
+        if representation.as_ == "Table":
+            columns = await self.printer_columns(where.group, where.version, where.resource)
         if verb == "watch":
-            return await http_watch.serve(self, request, message, representation)
+            return await http_watch.serve(self, request, message, representation, columns)
         answer = await self.apiserver.ask(message)
-        return await send(request, answer, representation, where.group, where.version, where.resource, clock=self.clock)
+        resource = (where.group, where.version, where.resource)
+        return await send(request, answer, representation, *resource, clock=self.clock, printer_columns=columns)
+
+    async def printer_columns(self, group: str, version: str, plural: str) -> Any:
+        """The columns that a custom resource's definition declares; None for a built-in one."""
+        if "." not in group or kind_for(group, version, plural) is not None:
+            return None
+        described: CustomDescription = await self.apiserver.ask(Describe())
+        return described.columns.get((group, version, plural))
 
     # who asks
 

@@ -47,13 +47,14 @@ async def send(
     resource: str,
     *,
     clock: Clock,
+    printer_columns: Any = None,
 ) -> "web.StreamResponse":
     """One answer of the chain, in the representation asked for."""
     if isinstance(answer, StreamResponse):
         return await send_stream(request, answer)
     pretty = wants_pretty(request)
     if representation.as_:
-        body = transformed(request, answer, representation, (group, version, resource), clock)
+        body = transformed(request, answer, representation, (group, version, resource), clock, printer_columns)
         return respond(
             request, answer.code, render.text(body, representation, pretty), representation.media_type, answer.warnings
         )
@@ -80,6 +81,7 @@ def transformed(
     representation: Representation,
     resource: tuple[str, str, str],
     clock: Clock,
+    printer_columns: Any,
 ) -> Any:
     """The answer as a Table or as metadata only; a Status stays what it is."""
     body = answer.body
@@ -89,7 +91,14 @@ def transformed(
         from kubeloop.actors.apiserver.table import table_of
 
         include = request.query.get("includeObject", "Metadata")
-        return table_of(resource, body, clock.now(), include_object=include, version=representation.version)
+        return table_of(
+            resource,
+            body,
+            clock.now(),
+            include_object=include,
+            version=representation.version,
+            printer_columns=printer_columns,
+        )
     if isinstance(body, ObjectListing):
         return render.partial_list(body, representation.version)
     return render.partial(body, representation.version)

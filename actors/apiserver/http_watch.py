@@ -53,7 +53,11 @@ class BufferedSink:
 
 
 async def serve(
-    server: "HttpServer", request: "web.BaseRequest", message: Request, representation: Representation
+    server: "HttpServer",
+    request: "web.BaseRequest",
+    message: Request,
+    representation: Representation,
+    printer_columns: Any = None,
 ) -> "web.StreamResponse":
     """Answers 200 and streams until the timeout, the client's end or the server's; errors before that are Statuses."""
     from aiohttp import web
@@ -62,7 +66,7 @@ async def serve(
         low = limits.watch_timeout_seconds_min
         seconds = int(low * (1 + server.clock.random.random()))
         message = msgspec.structs.replace(message, options={**message.options, "timeoutSeconds": str(seconds)})
-    sink = BufferedSink(renderer(server, request, message, representation))
+    sink = BufferedSink(renderer(server, request, message, representation, printer_columns))
     try:
         handle = await server.apiserver.ask(WatchRequest(message, sink))
     except StatusError as error:
@@ -94,7 +98,11 @@ async def serve(
 
 
 def renderer(
-    server: "HttpServer", request: "web.BaseRequest", message: Request, representation: Representation
+    server: "HttpServer",
+    request: "web.BaseRequest",
+    message: Request,
+    representation: Representation,
+    printer_columns: Any,
 ) -> Callable[[WatchEvent], bytes]:
     if representation.media_type == YAML:
         return lambda event: (
@@ -102,7 +110,7 @@ def renderer(
             + b"---\n"
         )
     if representation.as_ == "Table":
-        return TableLines(server, request, message, representation)
+        return TableLines(server, request, message, representation, printer_columns)
     if representation.as_:
         version = representation.version
         return lambda event: render.line_of(
@@ -115,8 +123,14 @@ class TableLines:
     """Each event as a Table of one row; the column definitions come with the first only."""
 
     def __init__(
-        self, server: "HttpServer", request: "web.BaseRequest", message: Request, representation: Representation
+        self,
+        server: "HttpServer",
+        request: "web.BaseRequest",
+        message: Request,
+        representation: Representation,
+        printer_columns: Any,
     ) -> None:
+        self._printer_columns = printer_columns
         self._resource = (message.group, message.version, message.resource)
         self._include = request.query.get("includeObject", "Metadata")
         self._version = representation.version
@@ -129,7 +143,12 @@ class TableLines:
         if event.type == "ERROR":
             return render.line_of(event.type, event.object)
         table: dict[str, Any] = table_of(
-            self._resource, event.object, self._clock.now(), include_object=self._include, version=self._version
+            self._resource,
+            event.object,
+            self._clock.now(),
+            include_object=self._include,
+            version=self._version,
+            printer_columns=self._printer_columns,
         )
         if not self._first:
             table["columnDefinitions"] = None

@@ -213,6 +213,10 @@ def check_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
         value = getattr(new, field)
         if value != getattr(old, field):
             errors.append(fields.invalid(path, value, fields.IMMUTABLE))
+    if new.labels:
+        check_labels(errors, "metadata.labels", new.labels)
+    if new.annotations:
+        check_annotations(errors, "metadata.annotations", new.annotations)
     return errors
 
 

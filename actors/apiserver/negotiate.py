@@ -66,7 +66,8 @@ def not_acceptable(known: bool, watchable: bool) -> errors.StatusError:
     listed = ", ".join(WATCHABLE if watchable else AVAILABLE)
     if known:
         return errors.not_acceptable(f"only the following media types are accepted: {', '.join(AVAILABLE)}")
-    return errors.not_acceptable(f"406: Not Acceptable\n\nAvailable representations: {listed}")
+    text = f"406: Not Acceptable\n\nAvailable representations: {listed}"
+    return errors.failure(406, "NotAcceptable", text, {})
 
 
 def parse_clause(text: str) -> tuple[str, dict[str, str]]:

@@ -7,6 +7,7 @@ import msgspec
 
 from kubeloop.actors.api import meta, selectors
 from kubeloop.actors.api.errors import StatusError, bad_request
+from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.options import ListOptions
 from kubeloop.actors.apiserver.registry.kind import Kind
 
@@ -26,10 +27,12 @@ class Selection(msgspec.Struct, frozen=True):
     selective: bool = False
 
 
-def selection(kind: Kind, namespace: str, options: ListOptions, index_field: str = "") -> Selection:
+def selection(route: Route, namespace: str, options: ListOptions) -> Selection:
     """Raises 400 for selectors that cannot be parsed, and for fields that the resource cannot select by."""
     if not options.label_selector and not options.field_selector:
         return Selection(namespace)
+    assert route.store is not None
+    kind, index_field = route.own_kind, route.store.cache.index_field  # its getters read the stored object
     labels = parse(selectors.parse_label_selector, options.label_selector)
     fields = parse(selectors.parse_field_selector, options.field_selector)
     checks: list[Callable[[Any], bool]] = []

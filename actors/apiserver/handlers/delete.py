@@ -173,7 +173,7 @@ def deleted_status(call: Call, uid: str) -> dict[str, Any]:
 async def delete_collection(call: Call) -> Response:
     """Delete what the selectors select; the answer lists it as it was."""
     options = list_options(call.request.options)
-    wanted = selection(call.kind, call.namespace, options, call.store.cache.index_field)
+    wanted = selection(call.route, call.namespace, options)
     deleting = delete_options(call.request.options, body_of(call))
     entries, _ = read.present(call, wanted, 0, "")
     deleted = []

@@ -49,7 +49,7 @@ def read_patch(call: Call, target: type | None) -> Patch:
         return Patch(content_type, lambda live: strategic_merge_patch(live, document, target), document)
     if content_type == APPLY:
         return Patch(content_type, lambda live: live, body)
-    raise errors.unsupported_media_type("415: Unsupported Media Type")
+    raise errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 
 
 def decode_patch(body: Any, kind: type, wrong_type: str) -> Any:
@@ -128,7 +128,7 @@ async def patch_with(
         obj = decode_patched(call, patched, write.expected_body(call), options, found)
         given = metadata.current_metadata(obj)
         write.check_identity(call, given)
-        if given.resource_version and given.resource_version != str(entry.revision):
+        if (given.resource_version or "0") not in ("0", str(entry.revision)):
             raise write.conflict(call)
         if call.route.to_storage is not None:
             obj = call.route.to_storage(obj)

@@ -72,7 +72,7 @@ def too_large(wanted: int, current: int) -> StatusError:
 
 async def list_(call: Call) -> Response:
     options = list_options(call.request.options)
-    wanted = selection(call.kind, call.namespace, options, call.store.cache.index_field)
+    wanted = selection(call.route, call.namespace, options)
     if options.continue_:
         revision, after = continue_token.decode(options.continue_)
     else:

@@ -18,7 +18,7 @@ def open_watch(call: Call, sink: WatchSink) -> WatchHandle:
     """Deliver the initial events and register, in one step without waiting: nothing is missed or doubled between."""
     options = list_options(call.request.options, watch=True)
     cache = call.store.cache
-    wanted = selection(call.kind, call.namespace, options, cache.index_field)
+    wanted = selection(call.route, call.namespace, options)
     if call.name:
         wanted = narrowed(wanted, call.key)
     if call.route.from_storage is not None:

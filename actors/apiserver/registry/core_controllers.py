@@ -65,6 +65,7 @@ KINDS = (
         "",
         "v1",
         "replicationcontrollers",
+        tracks_generation=True,
         default=default_replication_controller,
         prepare_for_create=status_reset(ReplicationControllerStatus(replicas=0)),
         prepare_for_update=keep_status,
