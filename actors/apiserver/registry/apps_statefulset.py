@@ -91,14 +91,14 @@ def _default_update_strategy(strategy: Any) -> dict[str, Any]:
 
 def _default_claim(claim: Any) -> Any:
     spec = default_claim_spec(claim.spec) if claim.spec is not None else claim.spec
-    if spec is claim.spec and claim.status is not None and claim.kind:
+    if spec is claim.spec and claim.status.phase and claim.kind:
         return claim
     return replace(
         claim,
         api_version=claim.api_version or "v1",
         kind=claim.kind or "PersistentVolumeClaim",
         spec=spec,
-        status=_PENDING if claim.status is None else claim.status,
+        status=claim.status if claim.status.phase else _PENDING,
     )
 
 
@@ -151,6 +151,7 @@ STATEFUL_SET = entry(
     "apps",
     "v1",
     "statefulsets",
+    tracks_generation=True,
     default=default_stateful_set,
     prepare_for_create=status_reset(StatefulSetStatus(available_replicas=0, replicas=0)),
     prepare_for_update=keep_status,

@@ -111,7 +111,7 @@ def validate_autoscaler(obj: Any) -> Sequence[FieldError]:
         errors.append(required("spec.maxReplicas", "must be set and greater than 0"))
     if spec.min_replicas is not None and most < spec.min_replicas:
         errors.append(invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
-    _check_reference(errors, "spec.scaleTargetRef", spec.scale_target_ref)
+    _check_reference(errors, "spec.scaleTargetRef", spec.scale_target_ref, scaled=True)
     for index, metric in enumerate(spec.metrics):
         _check_metric(errors, f"spec.metrics[{index}]", metric)
     if spec.min_replicas == 0 and not any(metric.type in ("Object", "External") for metric in spec.metrics):
@@ -123,7 +123,7 @@ def validate_autoscaler(obj: Any) -> Sequence[FieldError]:
     return errors
 
 
-def _check_reference(errors: Errors, path: str, reference: Any) -> None:
+def _check_reference(errors: Errors, path: str, reference: Any, *, scaled: bool) -> None:
     kind, name, api_version = (
         (reference.kind or "", reference.name or "", reference.api_version or "")
         if reference is not None
@@ -134,7 +134,7 @@ def _check_reference(errors: Errors, path: str, reference: Any) -> None:
             errors.append(required(f"{path}.{json_name}"))
         else:
             check_name(errors, f"{path}.{json_name}", value, names.path_segment)
-    if "/" not in api_version and (kind, api_version) != ("ReplicationController", "v1"):
+    if scaled and "/" not in api_version and (kind, api_version) != ("ReplicationController", "v1"):
         errors.append(invalid(f"{path}.apiVersion", api_version, "apiVersion must specify API group"))
 
 
@@ -166,7 +166,7 @@ def _check_source(errors: Errors, path: str, source: Any, kind: str) -> None:
             errors.append(required(f"{path}.container", "must specify a container name"))
     else:
         if kind == "Object":
-            _check_reference(errors, f"{path}.describedObject", source.described_object)
+            _check_reference(errors, f"{path}.describedObject", source.described_object, scaled=False)
         if source.metric is None or not source.metric.name:
             errors.append(required(f"{path}.metric.name"))
     target = source.target
@@ -304,6 +304,6 @@ _BEHAVIOUR: dict[str, Any] = {
 }
 
 KINDS = (
-    entry("autoscaling", "v2", "horizontalpodautoscalers", **_BEHAVIOUR),
+    entry("autoscaling", "v2", "horizontalpodautoscalers", nulls=("status.currentMetrics",), **_BEHAVIOUR),
     entry("autoscaling", "v1", "horizontalpodautoscalers", **_BEHAVIOUR),
 )

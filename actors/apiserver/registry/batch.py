@@ -53,6 +53,7 @@ from kubeloop.runtime.clock import parse_rfc3339
 UID_LABEL, NAME_LABEL = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"
 OLD_UID_LABEL, OLD_NAME_LABEL = "controller-uid", "job-name"
 CRON_JOB_NAME_LENGTH_MAX = 52
+_UNWRITTEN_METADATA = JobTemplateSpec().metadata
 INDEXED_PARALLELISM_MAX = 100000
 _RESTART = 'valid values: "OnFailure", "Never"'
 
@@ -239,15 +240,12 @@ def default_cron_job(obj: Any) -> Any:
     ):
         if getattr(spec, name) in (None, ""):
             changes[name] = value
-    job = spec.job_template if spec.job_template is not None else JobTemplateSpec()
-    job_spec = job.spec if job.spec is not None else JobSpec()
-    template = default_pod_template(job_spec.template)
-    if template is not job_spec.template or job.metadata is None:
-        changes["job_template"] = replace(
-            job,
-            metadata=job.metadata if job.metadata is not None else NO_METADATA,
-            spec=replace(job_spec, template=template),
-        )
+    job = spec.job_template
+    template = default_pod_template(job.spec.template)
+    unwritten = job.metadata is _UNWRITTEN_METADATA
+    if template is not job.spec.template or unwritten:
+        metadata = NO_METADATA if unwritten else job.metadata
+        changes["job_template"] = replace(job, metadata=metadata, spec=replace(job.spec, template=template))
     return replace(obj, spec=replace(spec, **changes)) if changes else obj
 
 

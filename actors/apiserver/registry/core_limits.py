@@ -272,6 +272,7 @@ KINDS = (
         "",
         "v1",
         "limitranges",
+        nulls=("spec.limits",),
         default=default_limit_range,
         validate=validate_limit_range,
         create_on_update=True,

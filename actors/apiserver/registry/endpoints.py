@@ -182,7 +182,7 @@ KINDS = (
         "endpoints",
         default=default_endpoints,
         validate=validate_endpoints,
-        warnings=lambda obj: _DEPRECATED,
+        deprecation_warnings=_DEPRECATED,
         create_on_update=True,
         columns=(NAME, text("Endpoints", _endpoints_cell, "Addresses and ports that answer."), AGE),
     ),

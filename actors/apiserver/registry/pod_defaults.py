@@ -25,6 +25,7 @@ from kubeloop.actors.api.meta_v1 import ObjectMeta
 NO_RESOURCES = ResourceRequirements()
 NO_SECURITY_CONTEXT = PodSecurityContext()
 NO_METADATA = ObjectMeta()
+_UNWRITTEN_METADATA = PodTemplateSpec().metadata
 FILE_MODE = 0o644
 T = TypeVar("T")
 
@@ -53,17 +54,24 @@ def pull_policy(image: str) -> str:
     return "Always" if tag in ("", "latest") else "IfNotPresent"
 
 
+@lru_cache(8192)
+def resource_quantity(value: str) -> str:
+    """An amount in a resource list: in canonical form, nothing finer than thousandths."""
+    found = quantity.canonical(value)
+    return f"{quantity.milli_value(found)}m" if found[-1:] in ("u", "n") else found
+
+
 def canonical_quantities(quantities: Mapping[str, str]) -> Mapping[str, str]:
     for value in quantities.values():
-        if quantity.canonical(value) != value:
-            return {key: quantity.canonical(value) for key, value in quantities.items()}
+        if resource_quantity(value) != value:
+            return {key: resource_quantity(value) for key, value in quantities.items()}
     return quantities
 
 
 def default_pod(pod: Any) -> Pod:
     """A Pod with everything defaulted (also what templates leave open: requests from limits, service links)."""
     spec = pod.spec
-    new = default_pod_spec(spec if spec is not None else PodSpec(), requests=True)
+    new = default_pod_spec(spec, requests=True)
     changes: dict[str, Any] = {}
     if new.enable_service_links is None:
         changes["enable_service_links"] = True
@@ -80,11 +88,9 @@ def default_pod(pod: Any) -> Pod:
 
 def default_pod_template(template: Any) -> PodTemplateSpec:
     """A PodTemplateSpec with its pod spec defaulted; metadata is always written, if only as {}."""
-    if template is None:
-        return PodTemplateSpec(metadata=NO_METADATA, spec=default_pod_spec(PodSpec()))
     spec = template.spec
-    new = default_pod_spec(spec if spec is not None else PodSpec())
-    if template.metadata is None:
+    new = default_pod_spec(spec)
+    if template.metadata is _UNWRITTEN_METADATA:
         return replace(template, metadata=NO_METADATA, spec=new)
     return template if new is spec else replace(template, spec=new)
 

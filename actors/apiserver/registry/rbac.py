@@ -156,8 +156,8 @@ _BINDING_COLUMNS: tuple[Column, ...] = (
 _COMMON: dict[str, Any] = {"name_rule": "path_segment", "create_on_update": True}
 
 KINDS = (
-    entry(GROUP, "v1", "roles", validate=validate_role, columns=(NAME, CREATED_AT), **_COMMON),
-    entry(GROUP, "v1", "clusterroles", validate=validate_cluster_role, columns=(NAME, CREATED_AT), **_COMMON),
+    entry(GROUP, "v1", "roles", nulls=("rules",), validate=validate_role, columns=(NAME, CREATED_AT), **_COMMON),
+    entry(GROUP, "v1", "clusterroles", nulls=("rules",), validate=validate_cluster_role, columns=(NAME, CREATED_AT), **_COMMON),
     entry(
         GROUP,
         "v1",
