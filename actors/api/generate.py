@@ -56,7 +56,7 @@ META_API_VERSION = "v1"
 
 
 def snake_case(name: str) -> str:
-    """podCIDRs -> pod_cidrs, openAPIV3Schema -> open_api_v3_schema, continue -> continue_, bool -> bool_, $ref -> ref."""
+    """podCIDRs -> pod_cidrs, openAPIV3Schema -> open_api_v3_schema, continue -> continue_, $ref -> ref."""
     text = re.sub(r"([A-Z])(V[0-9])", r"\1_\2", name.lstrip("$").replace("-", "_"))
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
     text = re.sub(r"([A-Z]+)([A-Z](?!s(?:[A-Z_]|$))[a-z])", r"\1_\2", text).lower()

@@ -57,8 +57,8 @@ class _Buffer:
 class WatchStream:
     """WatchEvents as they come. The watch opens with the first step, and ends with the iterator.
 
-    Leaving the loop is enough: nobody else holds the iterator, so it is collected and the watch with it. `aclose`, or
-    `async with`, says so explicitly.
+    Leaving the loop is enough: nobody else holds the iterator, so it is collected and the watch with it; a timeout or
+    cancellation while it waits ends it too. `aclose`, or `async with`, says so explicitly.
     """
 
     def __init__(self, open: Open) -> None:
@@ -88,7 +88,11 @@ class WatchStream:
                     raise buffer.error
                 raise StopAsyncIteration
             buffer.waiter = asyncio.get_running_loop().create_future()
-            await buffer.waiter
+            try:
+                await buffer.waiter
+            except BaseException:
+                self._end()
+                raise
         event = buffer.events.popleft()
         if event.type == "ERROR":
             self._end()

@@ -127,7 +127,10 @@ def test_custom_resources_are_found_by_every_name_and_come_as_dicts() -> None:
     async def test(system: System, client: Client) -> None:
         with pytest.raises(UnknownResource):
             await client.list("widgets")
-        await client.create(WIDGETS)
+        definition = await client.create(WIDGETS)
+        async for event in client.watch(definition, resource_version="0"):
+            if any(each.type == "Established" for each in event.object.status.conditions):
+                break
         await client.create({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "size": 3})
         for name in ("widgets", "widget", "wd", "Widget", "widgets.example.com", "widgets.v1.example.com"):
             assert (await client.get(name, "w"))["size"] == 3
