@@ -77,7 +77,7 @@ class JobController(Controller):
         if not self.expectations.satisfied(key, self.clock.now()):
             return None
         now = self.clock.now()
-        job, tally = await self._count(job, pods, now)
+        job, tally = await self._count(job, pods)
         active = [pod for pod in pods if pod_facts.is_active(pod)]
         plan = job_pods.plan_job(job, active, tally, now)
         error = await self._carry_out(key, job, plan, now)
@@ -89,7 +89,7 @@ class JobController(Controller):
 
     # Counting
 
-    async def _count(self, job: Job, pods: Sequence[Pod], now: float) -> tuple[Job, Tally]:
+    async def _count(self, job: Job, pods: Sequence[Pod]) -> tuple[Job, Tally]:
         """Writes down the ends that are not yet; returns the Job as it is then, and the sums."""
         status = job.status
         uncounted = status.uncounted_terminated_pods or UncountedTerminatedPods()
@@ -111,7 +111,7 @@ class JobController(Controller):
                 failed.append(uid)
         for pod in pods:
             if pod_facts.phase(pod) == "Failed":
-                at = job_pods.end_time(pod, now)
+                at = job_pods.end_time(pod)
                 last_failure = at if last_failure is None else max(at, last_failure)
         if succeeded or failed:
             uncounted = UncountedTerminatedPods(succeeded=tuple(succeeded), failed=tuple(failed))

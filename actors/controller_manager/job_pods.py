@@ -145,11 +145,15 @@ def parse_indexes(text: str | None) -> list[int]:
     return found
 
 
-def end_time(pod: Pod, now: float) -> float:
-    """Unix seconds at which the last container of an ended pod stopped."""
+def end_time(pod: Pod) -> float:
+    """Unix seconds at which an ended pod's last container stopped; else when it last was ready, or was made."""
     times = [
         parse_rfc3339(status.state.terminated.finished_at)
-        for status in (pod.status.container_statuses)
+        for status in pod.status.container_statuses
         if status.state is not None and status.state.terminated is not None and status.state.terminated.finished_at
     ]
-    return max(times, default=now)
+    if times:
+        return max(times)
+    ready = pod_facts.ready_condition(pod)
+    text = (ready.last_transition_time if ready is not None else None) or pod.metadata.creation_timestamp
+    return parse_rfc3339(text) if text else 0.0

@@ -53,7 +53,7 @@ def template_fingerprint(template: PodTemplateSpec) -> bytes:
 def template_hash(template: PodTemplateSpec, collision_count: int | None) -> str:
     """The value of the pod-template-hash label: ten safe letters or fewer."""
     data = template_fingerprint(template)
-    if collision_count is not None:
+    if collision_count:
         data += collision_count.to_bytes(8, "little")
     number = 2166136261  # FNV-1a, 32 bits
     for byte in data:

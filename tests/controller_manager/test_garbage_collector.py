@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from kubeloop.actors.api import meta
-from kubeloop.actors.api.apiextensions_v1 import (
-    CustomResourceDefinition,
-    CustomResourceDefinitionNames,
-    CustomResourceDefinitionSpec,
-    CustomResourceDefinitionVersion,
-    CustomResourceValidation,
-    JSONSchemaProps,
-)
+from kubeloop.actors.api import codec, meta
+from kubeloop.actors.api.apiextensions_v1 import CustomResourceDefinition
 from kubeloop.actors.api.core_v1 import ConfigMap
 from kubeloop.actors.api.meta_v1 import ObjectMeta, OwnerReference
 from kubeloop.actors.apiserver.messages import Request
@@ -217,20 +210,22 @@ def test_only_resources_that_hold_objects_are_watched() -> None:
 
 
 def definition() -> CustomResourceDefinition:
-    schema = CustomResourceValidation(
-        open_apiv3_schema=JSONSchemaProps(type="object", x_kubernetes_preserve_unknown_fields=True)
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    found: CustomResourceDefinition = codec.convert(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {
+                "group": "example.com",
+                "scope": "Namespaced",
+                "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+                "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+            },
+        },
+        CustomResourceDefinition,
     )
-    return CustomResourceDefinition(
-        metadata=ObjectMeta(name="widgets.example.com"),
-        spec=CustomResourceDefinitionSpec(
-            group="example.com",
-            scope="Namespaced",
-            names=CustomResourceDefinitionNames(
-                plural="widgets", singular="widget", kind="Widget", list_kind="WidgetList"
-            ),
-            versions=(CustomResourceDefinitionVersion(name="v1", served=True, storage=True, schema=schema),),
-        ),
-    )
+    return found
 
 
 def test_what_a_crash_left_undone_is_done_after_the_restart() -> None:

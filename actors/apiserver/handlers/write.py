@@ -17,6 +17,7 @@ from kubeloop.actors.apiserver.handlers import read
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import WriteOptions, write_options
 from kubeloop.actors.apiserver.registry.kind import StrategyContext
+from kubeloop.actors.apiserver.sharing import shared
 from kubeloop.actors.apiserver.watch_cache import Entry
 
 replace = msgspec.structs.replace
@@ -241,6 +242,7 @@ async def write_update(
     """One attempt to replace `entry` by `obj`. None: somebody else was faster."""
     kind = call.kind
     stored = entry.object
+    obj = shared(obj, stored)
     old = metadata.current_metadata(stored)
     kept = metadata.carry_over(given, old)
     obj = metadata.with_metadata(obj, kept)
@@ -252,7 +254,7 @@ async def write_update(
     if prepare is not None:
         obj = prepare(obj, stored, call.strategy_context(options.dry_run))
     counted = kind.tracks_generation and not kind.fixed_generation and old.generation is not None
-    if counted and prepare is not kind.prepare_for_status_update and metadata.body_changed(obj, stored):
+    if counted and metadata.body_changed(obj, stored):
         current = metadata.current_metadata(obj)
         if current.generation == old.generation:
             obj = metadata.with_metadata(obj, replace(current, generation=old.generation + 1))
