@@ -1,7 +1,7 @@
 """Discovery: which groups, versions and resources there are, as the legacy documents and as the aggregated one.
 
-Follows the "Discovery API" section of the API concepts page. The built-in part comes from the registry's catalogue; custom
-resources are handed in as further `Served` rows, in any order.
+Follows the "Discovery API" section of the API concepts page. The built-in part comes from the registry's catalogue;
+custom resources are handed in as further `Served` rows, in any order.
 """
 
 import base64
@@ -24,7 +24,11 @@ _STAGES = {None: 2, "beta": 1, "alpha": 0}
 _STORED_AS = {
     ("autoscaling", "v1", "horizontalpodautoscalers"): "autoscaling/v2/HorizontalPodAutoscaler",
     ("events.k8s.io", "v1", "events"): "/v1/Event",
-    ("apiextensions.k8s.io", "v1", "customresourcedefinitions"): "apiextensions.k8s.io/v1beta1/CustomResourceDefinition",
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+    ): "apiextensions.k8s.io/v1beta1/CustomResourceDefinition",
 }
 Groups = Mapping[str, Mapping[str, Sequence[Served]]]
 
@@ -37,9 +41,7 @@ class Document(msgspec.Struct, frozen=True):
     etag: str
 
 
-def answer(
-    path: str, accept: str = JSON, custom: Sequence[Served] = (), server_address: str = ""
-) -> Document | None:
+def answer(path: str, accept: str = JSON, custom: Sequence[Served] = (), server_address: str = "") -> Document | None:
     """What a GET of /api, /apis or below answers; None for a path that discovery does not know.
 
     `accept` chooses the aggregated form of /api and /apis. `server_address`: host:port for /api's hint to clients.
@@ -50,9 +52,7 @@ def answer(
 
 
 @lru_cache(256)
-def _document(
-    parts: tuple[str, ...], version: str, custom: tuple[Served, ...], server_address: str
-) -> Document | None:
+def _document(parts: tuple[str, ...], version: str, custom: tuple[Served, ...], server_address: str) -> Document | None:
     groups = grouped((*all_resources(), *custom))
     match parts:
         case ("api" | "apis" as root,) if version:
@@ -195,9 +195,7 @@ def _subresources(row: Served) -> Iterable[dict[str, Any]]:
 
 def aggregated(groups: Groups, *, legacy: bool, version: str = "v2") -> Mapping[str, Any]:
     """All groups with all resources in one document; `legacy`: the core group, which /api answers."""
-    items = [
-        _aggregated_group(group, versions) for group, versions in groups.items() if (group == "") == legacy
-    ]
+    items = [_aggregated_group(group, versions) for group, versions in groups.items() if (group == "") == legacy]
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"apidiscovery.k8s.io/{version}",

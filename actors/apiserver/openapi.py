@@ -94,7 +94,12 @@ def _v3(group: str, version: str, custom: tuple[CustomSchema, ...]) -> Document 
     writer = SchemaWriter(COMPONENTS)
     paths = _add(writer, [(row, None) for row in served] + [(one.served, one.schema) for one in found], openapi=3)
     return _written(
-        {"openapi": "3.0.0", "info": INFO, "paths": paths, "components": {"schemas": dict(sorted(writer.schemas.items()))}}
+        {
+            "openapi": "3.0.0",
+            "info": INFO,
+            "paths": paths,
+            "components": {"schemas": dict(sorted(writer.schemas.items()))},
+        }
     )
 
 

@@ -1,4 +1,4 @@
-"""The paths of a resource in an OpenAPI document: one operation a verb, with the kind it is about and its parameters."""
+"""The paths of a resource in an OpenAPI document: one operation a verb, with its kind and parameters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -102,7 +102,7 @@ class _Writer:
             operation["parameters"].append({"name": "body", "in": "body", "schema": {"type": "object"}})
         else:
             schema = {"schema": {"type": "object"}}
-            operation["requestBody"] = {"content": {type_: schema for type_ in PATCH_TYPES}}
+            operation["requestBody"] = {"content": dict.fromkeys(PATCH_TYPES, schema)}
 
     def path(self, operations: Mapping[str, Operation], *, namespaced: bool, named: bool) -> Operation:
         names = (["name"] if named else []) + (["namespace"] if namespaced else [])

@@ -1,7 +1,7 @@
 """Schemas of the object model's classes, as OpenAPI components: types, required fields, references, merge marks.
 
-Names are those of the real documents (io.k8s.api.core.v1.Pod), so that clients find what they look for. There is no prose
-but a line a kind (openapi_descriptions).
+Names are those of the real documents (io.k8s.api.core.v1.Pod), so that clients find what they look for. There is no
+prose but a line a kind (openapi_descriptions).
 """
 
 import types
@@ -42,7 +42,7 @@ def schema_name(cls: type[Any]) -> str:
 
 
 @lru_cache(4096)
-def fields_of(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+def fields_of(cls: Any) -> tuple[tuple[str, Any], ...]:
     """(JSON name, type) of a class's fields."""
     return tuple((field.encode_name, field.type) for field in msgspec.structs.fields(cls))
 

@@ -1,8 +1,8 @@
 """What the API server knows of each built-in kind: one declarative entry a kind, one module an API group.
 
-Here live served resources, defaulting, validation, strategies, selectable fields and printer columns, as pure functions.
-Not here: HTTP, storage, admission, anything asynchronous. `kind_for` imports a group's module when its first kind is asked
-for; `all_resources` reads the catalogue alone.
+Here live served resources, defaulting, validation, strategies, selectable fields and printer columns, as pure
+functions. Not here: HTTP, storage, admission, anything asynchronous. `kind_for` imports a group's module when its first
+kind is asked for; `all_resources` reads the catalogue alone.
 """
 
 from typing import TYPE_CHECKING

@@ -210,8 +210,8 @@ def validate_validating_binding(obj: Any) -> Sequence[FieldError]:
             errors.append(duplicate(f"spec.validationActions[{index}]", action))
     if "Deny" in actions and "Warn" in actions:
         detail = (
-            "must not contain both Deny and Warn (repeating the same validation failure information in the API response "
-            "and headers serves no purpose)"
+            "must not contain both Deny and Warn (repeating the same validation failure information in the API "
+            "response and headers serves no purpose)"
         )
         errors.append(invalid("spec.validationActions", actions, detail))
     return errors

@@ -281,8 +281,8 @@ def _controller_cell(obj: Any, now: float) -> str:
     owner = meta.controller_of(obj)
     if owner is None:
         return NONE
-    group = owner.api_version.rpartition("/")[0]
-    return f"{owner.kind.lower()}{'.' if group else ''}{group}/{owner.name}"
+    group = (owner.api_version or "").rpartition("/")[0]
+    return f"{(owner.kind or '').lower()}{'.' if group else ''}{group}/{owner.name}"
 
 
 _NO_DAEMONS = DaemonSetStatus(

@@ -26,8 +26,9 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
     unsupported,
 )
+from kubeloop.actors.apiserver.registry.kind import Column
 from kubeloop.actors.apiserver.registry.pod_defaults import each
-from kubeloop.actors.apiserver.registry.printing import AGE, NAME, UNKNOWN, Column, text
+from kubeloop.actors.apiserver.registry.printing import AGE, NAME, UNKNOWN, text
 from kubeloop.actors.apiserver.registry.strategy import keep_status, only_status, status_reset
 
 METRIC_TYPES = ("ContainerResource", "External", "Object", "Pods", "Resource")

@@ -1,6 +1,6 @@
-"""Which built-in resources are served, in discovery order, with their verbs and subresources; and where a kind's entry is.
+"""Which built-in resources are served, in discovery order, with verbs and subresources; and where a kind's entry is.
 
-The order of groups is the order in which a real API server lists them; the first version of a group is the preferred one.
+The order of groups is that in which a real API server lists them; the first version of a group is the preferred one.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -63,7 +63,7 @@ def default_limit_range(obj: Any) -> Any:
 
 
 def _default_item(item: Any) -> Any:
-    """Of a container's limits: what is not given follows from what is (default from max, request from default and min)."""
+    """Of a container's limits, what is not given follows from what is: default from max, request from both and min."""
     found: dict[str, Mapping[str, str]] = {field: canonical_quantities(getattr(item, field)) for field in _LIMIT_FIELDS}
     if item.type == "Container":
         default = {**found["max"], **found["default"]}
@@ -92,9 +92,9 @@ def validate_limit_range(obj: Any) -> Sequence[FieldError]:
 
 def _check_limit_type(errors: Errors, path: str, type_: str) -> None:
     check_name(errors, path, type_, names.qualified_name)
-    if type_ and "/" not in type_ and not names.qualified_name(type_):
-        if type_ not in ("Pod", "Container", "PersistentVolumeClaim"):
-            errors.append(invalid(path, type_, "must be a standard limit type or fully qualified"))
+    plain = type_ and "/" not in type_ and not names.qualified_name(type_)
+    if plain and type_ not in ("Pod", "Container", "PersistentVolumeClaim"):
+        errors.append(invalid(path, type_, "must be a standard limit type or fully qualified"))
 
 
 def _check_item(errors: Errors, path: str, item: Any, type_: str) -> None:

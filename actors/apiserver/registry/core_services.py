@@ -172,9 +172,9 @@ def _without_leftovers(new: Any, old: Any) -> Any:
             changes["allocate_load_balancer_node_ports"] = None
         if new.load_balancer_class == old.load_balancer_class:
             changes["load_balancer_class"] = None
-    if is_externally_accessible(old) and not is_externally_accessible(new):
-        if new.external_traffic_policy == old.external_traffic_policy:
-            changes["external_traffic_policy"] = None
+    hidden = is_externally_accessible(old) and not is_externally_accessible(new)
+    if hidden and new.external_traffic_policy == old.external_traffic_policy:
+        changes["external_traffic_policy"] = None
     return replace(new, **changes)
 
 

@@ -235,8 +235,8 @@ def _with_data_source(spec: Any) -> Any:
             wanted = TypedObjectReference(api_group=source.api_group, kind=source.kind, name=source.name)
             return replace(spec, data_source_ref=wanted)
     elif reference is not None and not reference.namespace:
-        wanted = TypedLocalObjectReference(api_group=reference.api_group, kind=reference.kind, name=reference.name)
-        return replace(spec, data_source=wanted)
+        local = TypedLocalObjectReference(api_group=reference.api_group, kind=reference.kind, name=reference.name)
+        return replace(spec, data_source=local)
     return spec
 
 

@@ -10,7 +10,8 @@ from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import Errors, check_name, invalid, required
-from kubeloop.actors.apiserver.registry.printing import NAME, Column, since, text
+from kubeloop.actors.apiserver.registry.kind import Column
+from kubeloop.actors.apiserver.registry.printing import NAME, since, text
 from kubeloop.actors.apiserver.registry.strategy import field
 
 NO_SOURCE = EventSource()

@@ -11,7 +11,10 @@ from kubeloop.runtime.clock import Clock
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of the Table answer (meta/v1 TableColumnDefinition); `cell` gives its value for an object at a time in unix seconds."""
+    """A column of the Table answer (meta/v1 TableColumnDefinition).
+
+    `cell` gives its value for an object at a time in unix seconds.
+    """
 
     name: str
     cell: Callable[[Any, float], Any]
@@ -22,7 +25,10 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class StrategyContext(msgspec.Struct, frozen=True):
-    """What a strategy may look at: the time, chance, and other objects (`get(plural.group, namespace, name)` from the caches)."""
+    """What a strategy may look at: the time, chance, and other objects.
+
+    `get(plural.group, namespace, name)` and `list(plural.group, namespace)` answer from the caches.
+    """
 
     clock: Clock
     get: Callable[[str, str, str], Any | None]
@@ -57,8 +63,8 @@ class Kind(msgspec.Struct, frozen=True):
     """One built-in kind.
 
     default: fills in what the API reference documents as defaults (create, update and patch; pure).
-    prepare_for_create / prepare_for_update: what the server sets or drops itself (status on create, generation is generic;
-        cluster IPs; status kept on a spec update ...). They run after defaulting and before validation.
+    prepare_for_create / prepare_for_update: what the server sets or drops itself (status on create, cluster IPs, status
+        kept on a spec update ...; generation is generic). They run after defaulting and before validation.
     prepare_for_status_update(new, old): keeps everything but status (and metadata that may change) of old.
     validate / validate_update: field errors, in the real server's order and words. Metadata is checked generically.
     selectable_fields: field selector name -> getter, beside metadata.name and metadata.namespace.

@@ -1,7 +1,7 @@
 """Fields that the real API server writes as null where they are absent, because Go has no omitempty on them.
 
-The object model knows no null (absent is absent); clients that read JSON may tell them apart. So the stored JSON of the few
-kinds that have such fields gets them appended.
+The object model knows no null (absent is absent); clients that read JSON may tell them apart. So the stored JSON of the
+few kinds that have such fields gets them appended.
 """
 
 from collections.abc import Callable, Sequence

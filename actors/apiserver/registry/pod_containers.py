@@ -1,7 +1,7 @@
 """Validation of containers: names, ports, environment, mounts, resources, probes (core/v1 Container).
 
-Plain containers must pass quickly: whatever is absent is skipped, names are looked up in caches, and a field path is only
-written out for what has something to check.
+Plain containers must pass quickly: whatever is absent is skipped, names are looked up in caches, and a field path is
+only written out for what has something to check.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from kubeloop.actors.api import quantity
 from kubeloop.actors.api.core_v1 import (
     EmptyDirVolumeSource,
-    Pod,
     PodSecurityContext,
     PodSpec,
     PodStatus,
@@ -68,7 +67,7 @@ def canonical_quantities(quantities: Mapping[str, str]) -> Mapping[str, str]:
     return quantities
 
 
-def default_pod(pod: Any) -> Pod:
+def default_pod(pod: Any) -> Any:
     """A Pod with everything defaulted (also what templates leave open: requests from limits, service links)."""
     spec = pod.spec
     new = default_pod_spec(spec, requests=True)
@@ -86,7 +85,7 @@ def default_pod(pod: Any) -> Pod:
     return pod if new is spec else replace(pod, spec=new)
 
 
-def default_pod_template(template: Any) -> PodTemplateSpec:
+def default_pod_template(template: Any) -> Any:
     """A PodTemplateSpec with its pod spec defaulted; metadata is always written, if only as {}."""
     spec = template.spec
     new = default_pod_spec(spec)

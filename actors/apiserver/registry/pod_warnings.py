@@ -71,8 +71,7 @@ def _container_warnings(path: str, container: Any) -> list[str]:
     for index, variable in enumerate(container.env):
         earlier = values.get(variable.name)
         if earlier is not None and f"$({variable.name})" not in (variable.value or ""):
-            found.append(
-                f'{path}.env[{index}]: hides previous definition of "{variable.name}", which may be dropped when using apply'
-            )
+            hides = f'hides previous definition of "{variable.name}", which may be dropped when using apply'
+            found.append(f"{path}.env[{index}]: {hides}")
         values[variable.name] = variable
     return found

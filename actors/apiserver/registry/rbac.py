@@ -17,8 +17,9 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
     unsupported,
 )
+from kubeloop.actors.apiserver.registry.kind import Column
 from kubeloop.actors.apiserver.registry.pod_defaults import each
-from kubeloop.actors.apiserver.registry.printing import AGE, CREATED_AT, NAME, Column, text
+from kubeloop.actors.apiserver.registry.printing import AGE, CREATED_AT, NAME, text
 
 GROUP = "rbac.authorization.k8s.io"
 
@@ -157,7 +158,15 @@ _COMMON: dict[str, Any] = {"name_rule": "path_segment", "create_on_update": True
 
 KINDS = (
     entry(GROUP, "v1", "roles", nulls=("rules",), validate=validate_role, columns=(NAME, CREATED_AT), **_COMMON),
-    entry(GROUP, "v1", "clusterroles", nulls=("rules",), validate=validate_cluster_role, columns=(NAME, CREATED_AT), **_COMMON),
+    entry(
+        GROUP,
+        "v1",
+        "clusterroles",
+        nulls=("rules",),
+        validate=validate_cluster_role,
+        columns=(NAME, CREATED_AT),
+        **_COMMON,
+    ),
     entry(
         GROUP,
         "v1",

@@ -1,7 +1,7 @@
 """Cluster IPs and node ports of services: found free among those that other services hold, or refused.
 
-The allocator has no memory: what is taken is what the services in store say. So nothing leaks, dry runs cost nothing, and
-a restart forgets nothing.
+The allocator has no memory: what is taken is what the services in store say. So nothing leaks, dry runs cost nothing,
+and a restart forgets nothing.
 """
 
 import ipaddress
@@ -97,7 +97,8 @@ def with_ip_fields(service: Any) -> Any:
     refuse(service, check_cluster_ip_fields(spec))
     errors: Errors = []
     if is_headless(spec) and not spec.selector:
-        families, policy = ("IPv4", "IPv6"), "RequireDualStack"
+        families: Sequence[str] = ("IPv4", "IPv6")
+        policy = "RequireDualStack"
         if spec.ip_family_policy == "SingleStack" or len(spec.ip_families) == 1:
             families, policy = (spec.ip_families or ("IPv4",))[:1], "SingleStack"
         return replace(

@@ -24,8 +24,8 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
     unsupported,
 )
-from kubeloop.actors.apiserver.registry.kind import StrategyContext
-from kubeloop.actors.apiserver.registry.printing import AGE, CREATED_AT, NAME, Column, boolean, integer, text
+from kubeloop.actors.apiserver.registry.kind import Column, StrategyContext
+from kubeloop.actors.apiserver.registry.printing import AGE, CREATED_AT, NAME, boolean, integer, text
 from kubeloop.actors.apiserver.registry.strategy import keep_status, only_status, status_reset
 
 GROUP = "storage.k8s.io"
