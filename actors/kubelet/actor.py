@@ -94,6 +94,7 @@ class Kubelet(Actor):
         self._sandboxes: dict[str, list[cri.PodSandboxStatus]] = {}
         self._containers: dict[str, list[cri.ContainerStatus]] = {}
         self._inline = isinstance(client.transport, InProcessTransport)
+        self._events: EventRecorder | None = None
         self._ended = False
 
     @property
@@ -110,7 +111,6 @@ class Kubelet(Actor):
         self._self = self.self_ref
         self._runtime_ref = self.ref(self._runtime_name)
         self.registration = Registration(self, self._lease_duration_seconds)
-        self._events = EventRecorder(self.client, "kubelet", self.identity.name, self.clock, spawner=self)
         self.factory = InformerFactory(self.client, self, self.clock)
         self.dependencies = Dependencies(self, self.ref(self._proxy_name) if self._proxy_name else None)
         self.defer(self._end)
@@ -351,6 +351,8 @@ class Kubelet(Actor):
 
     def record_event(self, pod: Pod, kind: str, reason: str, message: str, container: Container | None) -> None:
         if self._record_events or kind == "Warning":
+            if self._events is None:
+                self._events = EventRecorder(self.client, "kubelet", self.identity.name, self.clock, spawner=self)
             path = None if container is None else self._field_path(pod, container)
             self._events.event(pod, kind, reason, message, field_path=path)
 

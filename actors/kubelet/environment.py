@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from kubeloop.actors.api import quantity
 from kubeloop.actors.api.core_v1 import Container, Pod, Service
+from kubeloop.actors.api.quantity import milli_value
 
 REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
 SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")
@@ -187,8 +187,8 @@ def resource_field(pod: Pod, container: Container, reference: Any, allocatable: 
     divisor = reference.divisor or "1"
     if divisor == "0":
         divisor = "1"
-    amount = quantity.milli_value(text or "0")
-    return str(-(-amount // max(1, quantity.milli_value(divisor))))
+    amount = milli_value(text or "0")
+    return str(-(-amount // max(1, milli_value(divisor))))
 
 
 def service_variables(

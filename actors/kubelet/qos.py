@@ -1,11 +1,10 @@
 """A pod's requests and quality of service class. Pure. Concepts "Pod QoS classes", "Resource management"."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from kubeloop.actors.api import quantity
 from kubeloop.actors.api.core_v1 import Pod
+from kubeloop.actors.api.quantity import milli_value
 
 COMPUTE = ("cpu", "memory")
 
@@ -24,21 +23,16 @@ def qos_class(pod: Pod) -> str:
         for name in COMPUTE:
             anything = anything or name in requests or name in limits
             limit = limits.get(name)
-            if limit is None or _milli(requests.get(name, limit)) != _milli(limit):
+            if limit is None or milli_value(requests.get(name, limit)) != milli_value(limit):
                 guaranteed = False
     if not anything:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
 
 
-@lru_cache(maxsize=4096)
-def _milli(text: str) -> int:
-    return quantity.milli_value(text)
-
-
 def milli_amounts(amounts: Mapping[str, str]) -> dict[str, int]:
     """Every quantity in thousandths."""
-    return {name: _milli(text) for name, text in amounts.items()}
+    return {name: milli_value(text) for name, text in amounts.items()}
 
 
 def pod_requests(pod: Pod) -> dict[str, int]:
