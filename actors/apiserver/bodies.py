@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kubeloop.actors.api import codec, meta
-from kubeloop.actors.api.errors import StatusError, bad_request, unsupported_media_type
+from kubeloop.actors.api.errors import FieldError, StatusError, bad_request, invalid, unsupported_media_type
 from kubeloop.actors.apiserver.go_json import syntax_error
 from kubeloop.actors.apiserver.messages import Request
 
@@ -151,8 +151,19 @@ def report(
     warnings.extend(texts)
 
 
+def check_custom_gvk(api_version: str, kind: str, expected: Expected) -> None:
+    if kind and kind != expected.kind and api_version == expected.api_version:
+        wrong = FieldError("FieldValueInvalid", "kind", kind, f"must be {expected.kind}")
+        raise invalid(expected.group, kind, "", [wrong])
+    if api_version and api_version != expected.api_version:
+        text = f"the API version in the data ({api_version}) does not match the expected API version"
+        raise bad_request(f"{text} ({expected.api_version})")
+
+
 def check_gvk(api_version: str, kind: str, expected: Expected) -> None:
     """Raises 400 when the body says that it is something else. Saying nothing is fine."""
+    if expected.prune is not None:
+        return check_custom_gvk(api_version, kind, expected)
     if kind and api_version and (kind, api_version) != (expected.kind, expected.api_version):
         if kind != expected.kind:
             group, _, version = api_version.rpartition("/")

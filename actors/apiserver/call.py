@@ -91,7 +91,7 @@ class Call:
         self.user = user
         self.namespace = request.namespace
         self.name = request.name
-        self.warnings: list[str] = []
+        self.warnings: list[str] = list(route.kind.deprecation_warnings)
 
     @property
     def store(self) -> ResourceStore:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver.authorization import authorize
-from kubeloop.actors.apiserver.call import Call, NeedsCache, Route
+from kubeloop.actors.apiserver.call import Call, NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.handlers import delete, patch, read, subresources, watch, write
 from kubeloop.actors.apiserver.messages import Request, Response, UserInfo, WatchHandle, WatchRequest
 
@@ -41,7 +41,7 @@ async def handle(server: "ApiServer", request: Request) -> Response:
     if call.stored is None:
         handler = server.virtual_handler(request)
     if handler is None or not allowed(call.route, request):
-        raise errors.method_not_supported()
+        raise refused(call.route, request)
     while True:
         try:
             return await handler(call)
@@ -79,8 +79,22 @@ def authenticate(request: Request) -> UserInfo:
     return request.user
 
 
+def refused(route: Route, request: Request) -> errors.StatusError:
+    """404 where there is no such path, 405 where there is and it does not do that."""
+    custom = route.resource.type_path is None
+    if request.namespace and not route.resource.namespaced:
+        return unknown_resource(not custom)
+    if request.subresource and request.subresource not in route.subresources:
+        if custom:
+            return errors.not_found(route.resource.plural, request.name, route.resource.group)
+        return unknown_resource(True)
+    return errors.method_not_supported()
+
+
 def allowed(route: Route, request: Request) -> bool:
-    """Whether the resource has the verb here. Also refuses what needs a namespace and has none."""
+    """Whether the resource has the verb here. Also refuses a namespace too many or too few."""
+    if request.namespace and not route.resource.namespaced:
+        return False
     if request.subresource:
         verbs = route.subresources.get(request.subresource)
         return verbs is not None and request.verb in verbs

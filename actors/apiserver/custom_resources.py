@@ -246,7 +246,10 @@ def with_conditions(crd: Any, others: Sequence[Any], now: str) -> Any:
             Condition, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now
         ),
     )
-    return replace(crd, status=replace(status, accepted_names=crd.spec.names, conditions=conditions))
+    stored = tuple(dict.fromkeys((*status.stored_versions, *(one.name for one in crd.spec.versions if one.storage))))
+    return replace(
+        crd, status=replace(status, accepted_names=crd.spec.names, conditions=conditions, stored_versions=stored)
+    )
 
 
 def condition(type_: Any, name: str, status: str, reason: str, message: str, now: str) -> Any:
@@ -357,6 +360,7 @@ def kind_of(crd: Any, version: Any) -> Kind:
         },
         has_status=has_status,
         tracks_generation=True,
+        unconditional_update=False,
         scale=scale,
     )
 

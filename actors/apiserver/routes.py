@@ -5,6 +5,7 @@ from typing import Any
 from kubeloop.actors.apiserver import stored_resources
 from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.conversion import CONVERSIONS
+from kubeloop.actors.apiserver.registry import nulls
 from kubeloop.actors.apiserver.registry.catalog import SERVED, kind_for
 from kubeloop.actors.apiserver.registry.kind import Kind
 from kubeloop.actors.apiserver.storage import ResourceStore, Storage
@@ -79,4 +80,6 @@ class Routes:
             index_field=field,
             index_value=getter,
         )
+        if kind.nulls:
+            store.encode = nulls.encoder(store.encode, kind.nulls)
         return self.storage.add(store)

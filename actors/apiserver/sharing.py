@@ -20,7 +20,7 @@ def shared(new: T, old: Any) -> T:
         return _shared_struct(new, old) if type(new) is type(old) else new
     if isinstance(new, list | tuple):
         return _shared_sequence(new, old) if isinstance(old, list | tuple) else new
-    return old if new == old and (type(new) is type(old) or isinstance(new, dict)) else new  # type: ignore[no-any-return]
+    return old if new == old and (type(new) is type(old) or isinstance(new, dict)) else new
 
 
 def _shared_struct(new: Any, old: Any) -> Any:

@@ -49,6 +49,10 @@ def read_patch(call: Call, target: type | None) -> Patch:
         return Patch(content_type, lambda live: strategic_merge_patch(live, document, target), document)
     if content_type == APPLY:
         return Patch(content_type, lambda live: live, body)
+    if target is None:
+        accepted = f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY}"
+        text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+        raise errors.unsupported_media_type(text)
     raise errors.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 
 
@@ -152,14 +156,18 @@ def decode_patched(call: Call, patched: dict[str, Any], expected: Expected, opti
         found = codec.decode_object(patched, expected.type)
     except codec.DecodeError as error:
         raise invalid_patch(patched, str(error)) from None
-    if found.unknown and options.field_validation != "Ignore":
-        texts = [f'unknown field "{path}"' for path in found.unknown]
+    obj, unknown = found.obj, list(found.unknown)
+    if expected.prune is not None:
+        obj, dropped = expected.prune(obj)
+        unknown += dropped
+    if unknown and options.field_validation != "Ignore":
+        texts = [f'unknown field "{path}"' for path in unknown]
         if options.field_validation == "Strict":
             if patch.content_type == JSON_PATCH or patch.content_type == MERGE_PATCH:
                 raise invalid_patch(patch.raw, "strict decoding error: " + ", ".join(texts))
             raise errors.bad_request("strict decoding error: " + ", ".join(texts))
         call.warnings.extend(texts)
-    return found.obj
+    return obj
 
 
 def invalid_patch(document: Any, text: str) -> errors.StatusError:
