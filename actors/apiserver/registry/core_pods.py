@@ -179,6 +179,7 @@ KINDS = (
         validate_update=validate_pod_update,
         warnings=pod_warnings,
         graceful_deletion=True,
+        writes_all_parts=True,
         selectable_fields={
             "spec.nodeName": field("spec.node_name"),
             "spec.restartPolicy": field("spec.restart_policy"),

@@ -328,6 +328,13 @@ def check_profiles(errors: Errors, path: str, security: Any) -> None:
 
 def check_probes(errors: Errors, path: str, container: Any) -> None:
     lifecycle = container.lifecycle
+    if (
+        lifecycle is None
+        and container.liveness_probe is None
+        and container.readiness_probe is None
+        and container.startup_probe is None
+    ):
+        return
     if lifecycle is not None:
         for handler, name in ((lifecycle.post_start, "postStart"), (lifecycle.pre_stop, "preStop")):
             if handler is not None:

@@ -26,6 +26,9 @@ NO_SECURITY_CONTEXT = PodSecurityContext()
 NO_METADATA = ObjectMeta()
 _UNWRITTEN_METADATA = PodTemplateSpec().metadata
 FILE_MODE = 0o644
+REMEMBERED_MAX = 512
+# id of a spec -> (the spec itself, so that the id stays its own; the spec with its defaults)
+_defaulted: dict[int, tuple[PodSpec, PodSpec]] = {}
 T = TypeVar("T")
 
 _PENDING = {qos: PodStatus(phase="Pending", qos_class=qos) for qos in ("BestEffort", "Burstable", "Guaranteed")}
@@ -70,6 +73,15 @@ def canonical_quantities(quantities: Mapping[str, str]) -> Mapping[str, str]:
 def default_pod(pod: Any) -> Any:
     """A Pod with everything defaulted (also what templates leave open: requests from limits, service links)."""
     spec = pod.spec
+    new = _default_whole_spec(spec)
+    return pod if new is spec else replace(pod, spec=new)
+
+
+def _default_whole_spec(spec: PodSpec) -> PodSpec:
+    """Controllers make many pods of one template's spec, the very same object: what came out of it is remembered."""
+    known = _defaulted.get(id(spec))
+    if known is not None and known[0] is spec:
+        return known[1]
     new = default_pod_spec(spec, requests=True)
     changes: dict[str, Any] = {}
     if new.enable_service_links is None:
@@ -82,7 +94,10 @@ def default_pod(pod: Any) -> Any:
             changes["resources"] = resources
     if changes:
         new = replace(new, **changes)
-    return pod if new is spec else replace(pod, spec=new)
+    if len(_defaulted) >= REMEMBERED_MAX:
+        _defaulted.clear()
+    _defaulted[id(spec)] = (spec, new)
+    return new
 
 
 def default_pod_template(template: Any) -> Any:
@@ -155,7 +170,13 @@ def default_container(container: Any) -> Any:
         env = each(container.env, _default_env)
         if env is not container.env:
             changes["env"] = env
-    _default_probes(container, changes)
+    if (
+        container.liveness_probe is not None
+        or container.readiness_probe is not None
+        or container.startup_probe is not None
+        or container.lifecycle is not None
+    ):
+        _default_probes(container, changes)
     return replace(container, **changes) if changes else container
 
 
@@ -434,7 +455,7 @@ def qos_class(spec: PodSpec) -> str:
 
 
 def _positive(value: str | None) -> bool:
-    return bool(value) and value != "0" and quantity.parse(value or "0") > 0
+    return value is not None and value != "0"  # zero is "0" in canonical form
 
 
 def pending_status(spec: PodSpec) -> PodStatus:

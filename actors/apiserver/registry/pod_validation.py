@@ -38,7 +38,11 @@ from kubeloop.actors.apiserver.registry.resource_checks import check_container_r
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+PREEMPTION_POLICIES = ("Never", "PreemptLowerPriority")
+REMEMBERED_MAX = 1024
 _NO_VOLUMES: dict[str, Any] = {}
+# id -> container that was found to be right whatever volumes there are (kept, so that the id stays its own)
+_sound: dict[int, Any] = {}
 
 
 def check_pod_template(errors: Errors, path: str, template: Any) -> None:
@@ -73,13 +77,18 @@ def check_pod_spec(errors: Errors, path: str, spec: Any) -> None:
         check_affinity(errors, f"{path}.affinity", spec.affinity)
     if spec.dns_config is not None or spec.dns_policy == "None":
         _check_dns_config(errors, f"{path}.dnsConfig", spec)
-    _check_gates(errors, path, spec)
+    if spec.readiness_gates or spec.scheduling_gates:
+        _check_gates(errors, path, spec)
     if spec.topology_spread_constraints:
         _check_spread(errors, f"{path}.topologySpreadConstraints", spec.topology_spread_constraints)
     _check_names(errors, path, spec)
     if spec.tolerations:
         check_tolerations(errors, f"{path}.tolerations", spec.tolerations)
-    _check_rest(errors, path, spec)
+    if spec.host_aliases or spec.priority_class_name or spec.runtime_class_name is not None or spec.overhead or spec.os:
+        _check_rest(errors, path, spec)
+    policy = spec.preemption_policy
+    if policy is not None and policy not in PREEMPTION_POLICIES:
+        errors.append(unsupported(f"{path}.preemptionPolicy", policy, PREEMPTION_POLICIES))
 
 
 def _check_names(errors: Errors, path: str, spec: Any) -> None:
@@ -107,8 +116,6 @@ def _check_rest(errors: Errors, path: str, spec: Any) -> None:
         check_name(errors, f"{path}.priorityClassName", spec.priority_class_name, names.dns_subdomain)
     if spec.runtime_class_name is not None:
         check_name(errors, f"{path}.runtimeClassName", spec.runtime_class_name, names.dns_subdomain)
-    if spec.preemption_policy is not None:
-        check_one_of(errors, f"{path}.preemptionPolicy", spec.preemption_policy, ("Never", "PreemptLowerPriority"))
     for name, value in spec.overhead.items():
         check_container_resource(errors, f"{path}.overhead[{name}]", name, value)
     if spec.os is not None:
@@ -122,12 +129,27 @@ def _check_all_containers(errors: Errors, path: str, spec: Any, volumes: dict[st
     if not spec.containers:
         errors.append(required(f"{path}.containers"))
     seen: set[str] = set()
+    host_ports = False
     for index, container in enumerate(spec.containers):
-        where = f"{path}.containers[{index}]"
-        check_container(errors, where, container, volumes)
-        _check_unique(errors, where, container, seen)
-        check_probes(errors, where, container)
-    _check_host_ports(errors, f"{path}.containers", spec.containers)
+        name = container.name
+        if _sound.get(id(container)) is not container:
+            before = len(errors)
+            where = f"{path}.containers[{index}]"
+            check_container(errors, where, container, volumes)
+            if name in seen:
+                errors.append(duplicate(f"{where}.name", name))
+            check_probes(errors, where, container)
+            if len(errors) == before and not container.volume_mounts and not container.volume_devices:
+                _remember(container)
+        elif name in seen:
+            errors.append(duplicate(f"{path}.containers[{index}].name", name))
+        if name:
+            seen.add(name)
+        for port in container.ports:
+            if port.host_port:
+                host_ports = True
+    if host_ports:
+        _check_host_ports(errors, f"{path}.containers", spec.containers)
     for index, container in enumerate(spec.init_containers):
         where = f"{path}.initContainers[{index}]"
         check_container(errors, where, container, volumes)
@@ -140,6 +162,12 @@ def _check_all_containers(errors: Errors, path: str, spec: Any, volumes: dict[st
         target = container.target_container_name
         if target and all(one.name != target for one in (*spec.containers, *spec.init_containers)):
             errors.append(not_found(f"{where}.targetContainerName", target))
+
+
+def _remember(container: Any) -> None:
+    if len(_sound) >= REMEMBERED_MAX:
+        _sound.clear()
+    _sound[id(container)] = container
 
 
 def _check_unique(errors: Errors, path: str, container: Any, seen: set[str]) -> None:

@@ -110,7 +110,7 @@ def check_requirements(errors: Errors, path: str, resources: Any) -> None:
         return
     limits: Mapping[str, str] = resources.limits
     requests: Mapping[str, str] = resources.requests
-    if not limits and not requests:
+    if _is_plain(limits, requests) and not resources.claims:
         return
     huge = cpu_or_memory = False
     for names_of in (limits, requests):
@@ -137,6 +137,17 @@ def check_requirements(errors: Errors, path: str, resources: Any) -> None:
         elif claim.name in seen:
             errors.append(invalid(f"{path}.claims[{index}]", claim.name, "must be unique"))
         seen.add(claim.name)
+
+
+def _is_plain(limits: Mapping[str, str], requests: Mapping[str, str]) -> bool:
+    """Nothing but cpu, memory and storage, none negative, requests equal to limits where both are given."""
+    for name, value in limits.items():
+        if name not in _CONTAINER or value[0] == "-":
+            return False
+    for name, value in requests.items():
+        if name not in _CONTAINER or value[0] == "-" or limits.get(name, value) != value:
+            return False
+    return True
 
 
 def check_request_within(errors: Errors, path: str, name: str, value: str, limit: str) -> None:
