@@ -157,7 +157,7 @@ class Storage:
         self.revision = 0
         self.pending: dict[int, tuple[ResourceStore, str, Any, bytes]] = {}
         self.stores: dict[bytes, ResourceStore] = {}
-        self.on_first_write: Callable[[bytes, int], None] | None = None  # (a store's prefix, the revision)
+        self.on_first_write: Callable[[bytes, int], None] | None = None  # (key, revision)
         self._watch: WatchHandle | None = None
         self._waiting: list[tuple[int, anyio.Event]] = []
 
@@ -223,13 +223,11 @@ class Storage:
         self.advance(events[-1].kv.mod_revision)
 
     def _first_write(self, store: ResourceStore | None, key: bytes, revision: int) -> None:
+        """`store` None: of a resource that nobody asked this server for yet."""
         if store is not None:
             store.written = True
-            prefix = store.prefix_bytes
-        else:
-            prefix = key[: key.find(b"/", len(REGISTRY)) + 1]  # of a resource that nobody asked this server for yet
         if self.on_first_write is not None:
-            self.on_first_write(prefix, revision)
+            self.on_first_write(key, revision)
 
     def apply(self, store: ResourceStore, event: Event) -> None:
         kv = event.kv

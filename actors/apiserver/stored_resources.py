@@ -48,12 +48,17 @@ class StoredResources(ResourceStore):
         await self.storage.connect()
         self._early = {}
         entries: dict[str, Entry] = {}
-        revision = self.storage.revision
-        for prefix, name in self._names.items():
-            found = await self.storage.kv.range(prefix, prefix_range_end(prefix), limit=1, keys_only=True)
-            revision = max(revision, found.revision)
-            if found.kvs:
+        start, end = REGISTRY, prefix_range_end(REGISTRY)
+        while True:  # from the first key of one resource to the first behind it
+            found = await self.storage.kv.range(start, end, limit=1, keys_only=True)
+            revision = max(self.storage.revision, found.revision)
+            if not found.kvs:
+                break
+            prefix = self._prefix_of(found.kvs[0].key)
+            name = self._names.get(prefix)
+            if name is not None:
                 entries[name] = entry_of(name, found.kvs[0].mod_revision)
+            start = prefix_range_end(prefix)
         early, self._early = self._early, None
         for name, mod_revision in early.items():
             entries.setdefault(name, entry_of(name, mod_revision))
@@ -62,8 +67,13 @@ class StoredResources(ResourceStore):
             self.cache.load(entries, revision)
             self.loaded = True
 
-    def _on_first_write(self, prefix: bytes, revision: int) -> None:
-        name = self._names.get(prefix)
+    def _prefix_of(self, key: bytes) -> bytes:
+        """/registry/pods/ of a pod's key; two parts below /registry/ where one is no resource's."""
+        first = key[: key.find(b"/", len(REGISTRY)) + 1]
+        return first if first in self._names else key[: key.find(b"/", len(first)) + 1] or key
+
+    def _on_first_write(self, key: bytes, revision: int) -> None:
+        name = self._names.get(self._prefix_of(key))
         if name is None or name in self.cache.entries:
             return
         if self.loaded:

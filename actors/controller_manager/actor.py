@@ -95,7 +95,7 @@ class ControllerManager(Actor):
                 setattr(controller, setting, value)
             controller.set_up()
             self.controllers.append(controller)
-        await context.informers.start()
+        await context.start()
         for controller in self.controllers:
             controller.start()
 

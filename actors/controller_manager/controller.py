@@ -19,7 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.resources import resource_for
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.api.resources import ResourceType, resource_for
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.client.events import EventRecorder
 from kubeloop.actors.client.informer import Informer, InformerFactory
@@ -35,9 +36,22 @@ GATHER_FREE_OBJECTS = 100
 GATHER_SECONDS_MAX = 1.0
 GATHER_SECONDS_MAX_URGENT = 0.02
 
+STORED_RESOURCES = ResourceType(  # see kubeloop.actors.apiserver.stored_resources
+    group="internal.kubeloop.dev",
+    version="v1",
+    kind="StoredResource",
+    plural="storedresources",
+    singular="storedresource",
+    namespaced=False,
+)
+
 
 class ControllerContext:
-    """What the manager hands to its controllers: the client, shared informers, time, and a place for child tasks."""
+    """What the manager hands to its controllers: the client, shared informers, time, and a place for child tasks.
+
+    An informer of a resource that holds no objects costs nothing: it starts with the first one. Our API server tells
+    (`signal` lists the names of resources that hold objects); with another API server all start at once.
+    """
 
     def __init__(self, actor: Actor, client: Client) -> None:
         self.actor = actor
@@ -46,22 +60,67 @@ class ControllerContext:
         self.host: str = actor.context.host
         self.log: Logger = actor.context.log
         self.informers = InformerFactory(client, actor, self.clock)
-        self._indexes: dict[tuple[int, str], None] = {}
+        self.signal: Informer[Any] | None = None
+        self._starting: dict[Informer[Any], None] = {}
+        self._shared: dict[str, Informer[Any]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._timer_number = 0
         actor.defer(self._cancel_timers)
         actor.defer(self.informers.stop)
 
+    # informers
+
     def informer(self, resource: Any) -> Informer[Any]:
-        return self.informers.informer(resource)
+        type_ = resource if isinstance(resource, ResourceType) else resource_for(resource)
+        informer = self.informers.informer(type_)
+        self._shared[type_.name] = informer
+        return informer
 
     def index(self, resource: str, name: str, function: Callable[[Any], Sequence[str]]) -> Informer[Any]:
         """The shared informer of `resource`, with that index on it; asking twice is asking once."""
         informer = self.informer(resource)
-        if (id(informer), name) not in self._indexes:
-            self._indexes[(id(informer), name)] = None
-            informer.add_index(name, function)
+        informer.add_index(name, function)
         return informer
+
+    async def start(self) -> None:
+        """Fills the informers of every resource that holds objects; the others follow with their first object."""
+        try:
+            await self.client.list(STORED_RESOURCES)
+        except StatusError:
+            pass  # an API server that does not tell
+        else:
+            self.signal = self.informers.informer(STORED_RESOURCES)
+            self.signal.add_handler(self._on_stored)
+            await self.start_informer(self.signal)
+        for name, informer in list(self._shared.items()):
+            if self.holds_objects(name):
+                await self.start_informer(informer)
+
+    def holds_objects(self, resource: str) -> bool:
+        """False for a resource, "plural.group", that is known to be empty."""
+        return self.signal is None or self.signal.get(resource) is not None
+
+    async def start_informer(self, informer: Informer[Any]) -> None:
+        """Returns when it is filled; starting twice is starting once."""
+        if informer in self._starting:
+            await informer.wait_for_sync()
+        else:
+            self._starting[informer] = None
+            await informer.start()
+
+    def discard(self, name: str) -> None:
+        """Nobody serves that resource any more."""
+        informer = self._shared.pop(name)
+        self._starting.pop(informer, None)
+        self.informers.discard(informer)
+
+    def _on_stored(self, old: Any | None, new: Any | None) -> None:
+        name = meta.name(new) if new is not None else ""
+        informer = self._shared.get(name)
+        if old is None and informer is not None and informer not in self._starting:
+            self.spawn(self.start_informer, informer, name=f"informer {name}")
+
+    # time and tasks
 
     def call_later(self, delay_seconds: float, callback: Callable[..., None], *args: Any) -> asyncio.TimerHandle:
         """A timer that ends with the actor."""

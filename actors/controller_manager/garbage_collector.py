@@ -37,14 +37,6 @@ START_DELAY_SECONDS = 0.02
 DELETIONS_IN_A_ROW_MAX = 64  # then everybody else has a turn
 RETRY_SECONDS = 1.0
 ABSENT_REMEMBERED_MAX = 10_000
-STORED_RESOURCES = ResourceType(  # see kubeloop.actors.apiserver.stored_resources
-    group="internal.kubeloop.dev",
-    version="v1",
-    kind="StoredResource",
-    plural="storedresources",
-    singular="storedresource",
-    namespaced=False,
-)
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 # Objects that come and go by the thousand and own nothing.
 NOT_WATCHED = ("events",)
@@ -58,8 +50,7 @@ class GarbageCollector(Controller):
         super().__init__(context)
         self.graph = OwnershipGraph(self._resolve, self._find)
         self.informers: dict[str, Informer[Any]] = {}
-        self._signal: Informer[Any] | None = None
-        self._asked = False
+        self._began = False
         self._refreshing = 1  # nothing is decided while this is not 0; the first time until all is watched
         self._waiting: dict[str, None] = {}
         self._deletions = 0
@@ -74,6 +65,9 @@ class GarbageCollector(Controller):
         self.context.call_later(START_DELAY_SECONDS, self._begin)
 
     def _begin(self) -> None:
+        if self.context.signal is not None:
+            self.context.signal.add_handler(self._on_stored)
+        self._began = True
         self._refreshing -= 1
         self._refresh()
 
@@ -85,7 +79,7 @@ class GarbageCollector(Controller):
 
     def _on_stored(self, old: Any | None, new: Any | None) -> None:
         """The first object of some resource: nothing is decided before that resource is watched too."""
-        if old is None and self._signal is not None:
+        if old is None and self._began:
             self._refresh()
 
     def _refresh(self) -> None:
@@ -95,9 +89,6 @@ class GarbageCollector(Controller):
     async def _watch_everything(self) -> None:
         """Every resource that holds objects has an informer; runs until all of them are filled."""
         try:
-            if not self._asked:
-                self._asked = True
-                await self._ask_for_signal()
             wanted = self._wanted()
             for name in [name for name in self.informers if name not in wanted]:
                 self._stop_watching(name)
@@ -105,41 +96,29 @@ class GarbageCollector(Controller):
                 if name not in self.informers:
                     informer = self.informers[name] = self.context.informer(type_)
                     informer.add_handler(partial(self._on_object, name))
-            await self.context.informers.start()
             for name in list(self.informers):
                 if name in self.informers:
-                    await self.informers[name].wait_for_sync()
+                    await self.context.start_informer(self.informers[name])
         finally:
             self._refreshing -= 1
         if self._refreshing == 0:
             waiting, self._waiting = self._waiting, {}
             self._enqueue_all(list(waiting))
 
-    async def _ask_for_signal(self) -> None:
-        """Our API server tells which resources hold objects at all; with another one, all of them are watched."""
-        try:
-            await self.client.list(STORED_RESOURCES)
-        except (StatusError, OSError):
-            return
-        signal = self.context.informer(STORED_RESOURCES)
-        await self.context.informers.start()
-        signal.add_handler(self._on_stored)
-        self._signal = signal
-
     def _wanted(self) -> dict[str, ResourceType]:
-        """What holds objects, and what controllers watch anyway."""
-        stored = self._signal
+        """What holds objects."""
         wanted = {
             name: type_
             for name, type_ in self.catalog.built_in.items()
-            if name not in NOT_WATCHED and (stored is None or name in self.informers or stored.get(name) is not None)
+            if name not in NOT_WATCHED and (name in self.informers or self.context.holds_objects(name))
         }
         wanted.update(self.catalog.custom())
         return wanted
 
     def _stop_watching(self, name: str) -> None:
         """A definition is gone, and its objects with it."""
-        self.context.informers.discard(self.informers.pop(name))
+        del self.informers[name]
+        self.context.discard(name)
         for uid, vertex in list(self.graph.vertices.items()):
             if vertex.identity.resource == name:
                 self._enqueue_all(self.graph.remove(uid))

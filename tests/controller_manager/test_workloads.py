@@ -113,7 +113,7 @@ def test_a_daemon_runs_on_every_node_and_is_updated_one_after_the_other() -> Non
             status = (await world.client.get("daemonsets.apps", "agent", "default")).status
             assert status.desired_number_scheduled in (0, 3)
             right = [pod for pod in pods if pod.spec.containers[0].image == image]
-            return len(right) == 3 == status.number_available == status.updated_number_scheduled
+            return bool(len(right) == 3 == status.number_available == status.updated_number_scheduled)
 
         await world.until(lambda: everywhere("web:1"))
         assert len({pod_facts.node_name(pod) for pod in await world.pods()}) == 3
@@ -225,9 +225,8 @@ def test_a_budget_lets_one_pod_go_at_a_time() -> None:
         await world.until(world.rolled_out)
 
         async def allowed() -> bool:
-            return (
-                await world.client.get("poddisruptionbudgets.policy", "web", "default")
-            ).status.disruptions_allowed == 1
+            budget = await world.client.get("poddisruptionbudgets.policy", "web", "default")
+            return bool(budget.status.disruptions_allowed == 1)
 
         await world.until(allowed)
         first, second, _ = await world.names("pods")
