@@ -24,8 +24,9 @@ _decoders: dict[type[Any], Callable[[Any], Any]] = {}
 # What may be a value that Go does not keep as it is. `{}` is dropped only as an empty map, so its field is looked at.
 _NEEDS_CARE = (b"null", b"[]", b"false", b'""', b":0,", b":0}", b": 0,", b": 0}", b": 0\n")
 _EMPTY_OBJECT = re.compile(rb'"([A-Za-z]+)"\s*:\s*\{\s*\}')
-_TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\dZ")
-_MICRO_TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{6}Z")
+_DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_TIME = re.compile(_DATE + "Z")
+_MICRO_TIME = re.compile(_DATE + r"\.\d{6}Z")
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ def decode_object(data: bytes | Mapping[str, Any], cls: type[Any] | None) -> Dec
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         return _from_builtins(data, cls, [])
-    if cls is not None:
+    if cls is not None and not _holds_kinds(cls):
         found = _fast(bytes(data), cls)
         if found is not None:
             return Decoded(found)
@@ -107,7 +108,10 @@ def _fast(data: bytes, cls: type[Any]) -> Any | None:
     check = leaf_check(cls)  # type: ignore[arg-type]  # mypy: a type is hashable
     if check is not None and not check(found):
         return None
-    return found if _quotes(data) == _quotes(_encode(found)) else None
+    added = 0
+    if cls.KIND:  # what the JSON did not say, the class has filled in: a name and a value
+        added = 4 * (found.api_version is cls.API_VERSION) + 4 * (found.kind is cls.KIND)
+    return found if _quotes(data) + added == _quotes(_encode(found)) else None
 
 
 # Fields that are written as {} very often and that mean something so.
@@ -130,6 +134,15 @@ def _from_builtins(document: Any, cls: type[Any] | None, duplicates: list[str]) 
         return Decoded(msgspec.convert(kept, cls), walk.unknown, duplicates)
     except msgspec.ValidationError as error:
         raise DecodeError(str(error)) from None
+
+
+@cache
+def _holds_kinds(cls: type[Object]) -> bool:
+    """Whether whole objects may be within, which fill in their kinds too (a stateful set's claims)."""
+    nodes = [field.node.item or field.node for field in schema.fields_of(cls).values()]
+    return any(
+        node.cls.KIND or _holds_kinds(node.cls) for node in nodes if node.form == schema.STRUCT and node.cls is not cls
+    )
 
 
 @cache

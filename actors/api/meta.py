@@ -136,9 +136,10 @@ def replace_metadata(obj: T, **changes: Any) -> T:
     if isinstance(obj, dict):
         metadata = dict(obj.get("metadata") or EMPTY)
         for field, value in changes.items():
-            metadata[_JSON_NAMES[field]] = msgspec.to_builtins(value)
-            if not value:
-                del metadata[_JSON_NAMES[field]]
+            if value:
+                metadata[_JSON_NAMES[field]] = msgspec.json.decode(msgspec.json.encode(value))
+            else:
+                metadata.pop(_JSON_NAMES[field], None)
         return {**obj, "metadata": metadata}  # type: ignore[return-value]
     for field, value in changes.items():
         if value is None and field in _EMPTIES:
