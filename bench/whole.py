@@ -11,10 +11,12 @@ import msgspec
 from bench.machine import peak_memory_bytes
 from bench.objects import nodes, pod
 from bench.workload import Measurement
+from kubeloop.actors.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus
+from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.cluster import Cluster
 from kubeloop.runtime.system import System
 
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 60.0
 
 
 class Count:
@@ -74,17 +76,15 @@ async def schedule(pods: int, node_count: int) -> Measurement:
 
 async def register_nodes(cluster: Cluster, count: int) -> None:
     """Node objects that look ready, without a kubelet behind them."""
-    from kubeloop.actors.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus
-    from kubeloop.actors.api.meta_v1 import ObjectMeta
-
     room = {"cpu": "32", "memory": "64Gi", "pods": "110"}
+    status = NodeStatus(capacity=room, allocatable=room, conditions=(NodeCondition(type="Ready", status="True"),))
     for number in range(1, count + 1):
         name = f"node-{number}"
-        labels = {"kubernetes.io/hostname": name}
-        node = await cluster.client.create(Node(metadata=ObjectMeta(name=name, labels=labels), spec=NodeSpec()))
-        conditions = (NodeCondition(type="Ready", status="True"),)
-        status = NodeStatus(capacity=room, allocatable=room, conditions=conditions)
-        await cluster.client.update_status(msgspec.structs.replace(node, status=status))
+        metadata = ObjectMeta(name=name, labels={"kubernetes.io/hostname": name})
+        node = await cluster.client.create(Node(metadata=metadata, spec=NodeSpec()))
+        node = await cluster.client.update_status(msgspec.structs.replace(node, status=status))
+        # A new node has the not-ready taint, which the node lifecycle controller would take away now.
+        await cluster.client.update(msgspec.structs.replace(node, spec=NodeSpec()))
 
 
 async def run(pods: int, node_count: int) -> Measurement:
