@@ -163,12 +163,16 @@ class Module:
         annotation = self.annotation(schema)
         reference = reference_of(schema)
         default = "None"
-        if annotation.startswith("Sequence["):
+        if annotation.startswith("Items["):
             default = "()"
         elif annotation.startswith("Mapping["):
             default = self.need("kubeloop.actors.api.empty", "EMPTY")
         elif name in VALUES and reference and reference not in SCALARS and (owner, name) not in POINTERS:
             default = f"{annotation}()"
+        elif annotation.startswith('"Items['):
+            default = "()"
+        elif annotation.startswith('"Mapping['):
+            default = self.need("kubeloop.actors.api.empty", "EMPTY")
         elif annotation.startswith('"'):
             annotation = f'"{annotation[1:-1]} | None"'
         elif annotation != "Any":
@@ -185,8 +189,8 @@ class Module:
             return self.reference(reference)
         kinds = [kind for kind in as_list(schema.get("type")) if kind != "null"]
         if kinds == ["array"]:
-            self.need("collections.abc", "Sequence")
-            return quoted("Sequence[{}]", self.annotation(schema["items"]))
+            self.need(SCALARS_MODULE, "Items")
+            return quoted("Items[{}]", self.annotation(schema["items"]))
         if kinds == ["object"]:
             self.need("collections.abc", "Mapping")
             return quoted("Mapping[str, {}]", self.annotation(schema["additionalProperties"]))

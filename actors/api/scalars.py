@@ -3,8 +3,8 @@
 The markers tell codec what Go does while it decodes: a quantity may come as a number, an int32 has its range.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,19 @@ Int32: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 RawObject: TypeAlias = Mapping[str, Any]
 """An object of any type, as builtins."""
+
+if TYPE_CHECKING:
+    Items = Sequence
+else:
+
+    class Items:
+        """A list field: takes any sequence, and is decoded to a tuple, so that what is frozen is so all the way down.
+
+        It also makes what we write (tuples) and what we read back equal.
+        """
+
+        def __class_getitem__(cls, item: Any) -> Any:
+            return tuple[item, ...]
 
 
 class Merge(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -74,7 +74,7 @@ def _node(hint: Any) -> Node:
         if isinstance(mark, str):
             return Node(mark)
         return Node(INTEGER, bits=32 if mark.le == 2**31 - 1 else 64) if base is int else _node(base)
-    if origin is Sequence:
+    if origin is tuple:
         return Node(LIST, item=_node(typing.get_args(hint)[0]))
     if origin is Mapping:
         item = typing.get_args(hint)[1]
