@@ -48,7 +48,9 @@ def table_of(
             row["conditions"] = list(found)
         if include_object == "Object":
             row["object"] = msgspec.to_builtins(obj)
-        elif include_object != "None":
+        elif include_object == "None":
+            row["object"] = None
+        else:
             row["object"] = partial_metadata(obj, api_version)
         rows.append(row)
     return {

@@ -5,7 +5,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubeloop.actors.api.apiextensions_v1 import CustomResourceConversion, CustomResourceDefinitionStatus
+from kubeloop.actors.api.apiextensions_v1 import (
+    CustomResourceConversion,
+    CustomResourceDefinitionNames,
+    CustomResourceDefinitionStatus,
+)
 from kubeloop.actors.api.apiregistration_v1 import APIServiceStatus
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver.registry import names
@@ -19,11 +23,12 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
     unsupported,
 )
-from kubeloop.actors.apiserver.registry.pod_defaults import each
+from kubeloop.actors.apiserver.registry.kind import StrategyContext
 from kubeloop.actors.apiserver.registry.printing import AGE, CREATED_AT, NAME, text
 from kubeloop.actors.apiserver.registry.strategy import keep_status, only_status, status_reset
 
 _NONE = CustomResourceConversion(strategy="None")
+_NO_NAMES = CustomResourceDefinitionNames(kind="", plural="")
 
 
 def default_definition(obj: Any) -> Any:
@@ -40,14 +45,25 @@ def default_definition(obj: Any) -> Any:
             changes["names"] = replace(found, **more)
     if spec.conversion is None:
         changes["conversion"] = _NONE
-    versions = each(spec.versions, _default_version)
-    if versions is not spec.versions:
-        changes["versions"] = versions
     return replace(obj, spec=replace(spec, **changes)) if changes else obj
 
 
-def _default_version(version: Any) -> Any:
-    return version
+def _stored_versions(spec: Any) -> tuple[str, ...]:
+    return tuple(version.name or "" for version in spec.versions if version.storage)
+
+
+def prepare_definition_create(obj: Any, context: StrategyContext) -> Any:
+    status = CustomResourceDefinitionStatus(accepted_names=_NO_NAMES, stored_versions=_stored_versions(obj.spec))
+    return replace(obj, status=status)
+
+
+def prepare_definition_update(new: Any, old: Any, context: StrategyContext) -> Any:
+    """A version that becomes the stored one is remembered: objects may be stored as it from now on."""
+    status = old.status
+    more = tuple(version for version in _stored_versions(new.spec) if version not in status.stored_versions)
+    if more:
+        status = replace(status, stored_versions=(*status.stored_versions, *more))
+    return new if new.status is status else replace(new, status=status)
 
 
 def validate_definition(obj: Any) -> Sequence[FieldError]:
@@ -175,8 +191,9 @@ KINDS = (
         "v1",
         "customresourcedefinitions",
         default=default_definition,
-        prepare_for_create=status_reset(CustomResourceDefinitionStatus()),
-        prepare_for_update=keep_status,
+        nulls=("status.conditions",),
+        prepare_for_create=prepare_definition_create,
+        prepare_for_update=prepare_definition_update,
         prepare_for_status_update=only_status,
         validate=validate_definition,
         validate_update=validate_definition_update,

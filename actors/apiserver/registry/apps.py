@@ -376,7 +376,7 @@ KINDS = (
         columns=(
             NAME,
             text("Controller", _controller_cell, "Whose state it records."),
-            text("Revision", lambda obj, now: str(obj.revision or 0), "Which state in the series."),
+            text("Revision", lambda obj, now: obj.revision or 0, "Which state in the series."),
             AGE,
         ),
     ),

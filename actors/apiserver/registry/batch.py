@@ -375,7 +375,7 @@ KINDS = (
             NAME,
             text("Schedule", lambda obj, now: obj.spec.schedule or "", "When it starts a job."),
             text("Timezone", lambda obj, now: obj.spec.time_zone or NONE, "Where its hours are meant."),
-            boolean("Suspend", lambda obj, now: bool(obj.spec.suspend), "Whether it is paused."),
+            boolean("Suspend", lambda obj, now: str(bool(obj.spec.suspend)), "Whether it is paused."),
             integer(
                 "Active", lambda obj, now: len(obj.status.active) if obj.status is not None else 0, "Jobs that run."
             ),

@@ -251,7 +251,7 @@ KINDS = (
         validate_update=validate_config_map_update,
         columns=(
             NAME,
-            text("Data", lambda obj, now: str(len(obj.data) + len(obj.binary_data)), "How many keys it has."),
+            text("Data", lambda obj, now: len(obj.data) + len(obj.binary_data), "How many keys it has."),
             AGE,
         ),
     ),
@@ -268,7 +268,7 @@ KINDS = (
         columns=(
             NAME,
             text("Type", lambda obj, now: obj.type or "", "What it holds."),
-            text("Data", lambda obj, now: str(len(obj.data)), "How many keys it has."),
+            text("Data", lambda obj, now: len(obj.data), "How many keys it has."),
             AGE,
         ),
     ),

@@ -308,12 +308,8 @@ def validate_service_update(new: Any, old: Any) -> Sequence[FieldError]:
     return ()
 
 
-def validate_service_status(new: Any, old: Any) -> Sequence[FieldError]:
-    errors: Errors = []
-    ingress = new.status.load_balancer.ingress
-    if ingress and new.spec.type != "LoadBalancer":
-        errors.append(forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"))
-        return errors
+def check_balancer_ingress(errors: Errors, ingress: Sequence[Any]) -> None:
+    """Addresses of a load balancer in a status, of services and ingresses alike."""
     for index, one in enumerate(ingress):
         path = f"status.loadBalancer.ingress[{index}]"
         if one.ip:
@@ -322,6 +318,15 @@ def validate_service_status(new: Any, old: Any) -> Sequence[FieldError]:
             check_name(errors, f"{path}.hostname", one.hostname, names.dns_subdomain)
             if names.parse_ip(one.hostname) is not None:
                 errors.append(invalid(f"{path}.hostname", one.hostname, "must be a DNS name, not an IP address"))
+
+
+def validate_service_status(new: Any, old: Any) -> Sequence[FieldError]:
+    errors: Errors = []
+    ingress = new.status.load_balancer.ingress
+    if ingress and new.spec.type != "LoadBalancer":
+        errors.append(forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"))
+        return errors
+    check_balancer_ingress(errors, ingress)
     return errors
 
 

@@ -149,10 +149,10 @@ def _source(event: Any, now: float) -> str:
     return f"{component}, {host}" if host else component
 
 
-def _count(event: Any, now: float) -> str:
+def _count(event: Any, now: float) -> int:
     if event.series is not None:
-        return str(event.series.count or 0)
-    return str(of(event, "count") or 1)
+        return int(event.series.count or 0)
+    return int(of(event, "count") or 1)
 
 
 def _subobject(event: Any, now: float) -> str:

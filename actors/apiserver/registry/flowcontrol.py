@@ -195,21 +195,21 @@ def _missing_level(obj: Any, now: float) -> str:
 
 
 def _level_number(*path: str) -> Any:
-    def cell(obj: Any, now: float) -> str:
+    def cell(obj: Any, now: float) -> Any:
         value = obj.spec
         for name in path:
             value = getattr(value, name)
             if value is None:
                 return NONE
-        return str(value)
+        return value
 
     return cell
 
 
-def _shares(obj: Any, now: float) -> str:
+def _shares(obj: Any, now: float) -> Any:
     holder = obj.spec.limited if obj.spec.limited is not None else obj.spec.exempt
     shares = holder.nominal_concurrency_shares if holder is not None else None
-    return NONE if shares is None else str(shares)
+    return NONE if shares is None else shares
 
 
 def _distinguisher(obj: Any, now: float) -> str:

@@ -9,6 +9,7 @@ from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.api.networking_v1 import IngressLoadBalancerStatus, IngressStatus, ServiceCIDRStatus
 from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.catalog import entry
+from kubeloop.actors.apiserver.registry.core_services import check_balancer_ingress
 from kubeloop.actors.apiserver.registry.fields import (
     IMMUTABLE,
     Errors,
@@ -126,6 +127,14 @@ def _check_backend(errors: Errors, path: str, backend: Any) -> None:
             check_port(errors, f"{path}.service.port.number", port.number)
         else:
             errors.append(required(path, "port name or number is required"))
+
+
+def validate_ingress_status(new: Any, old: Any) -> Sequence[FieldError]:
+    errors: Errors = []
+    balancer = new.status.load_balancer
+    if balancer is not None:
+        check_balancer_ingress(errors, balancer.ingress)
+    return errors
 
 
 def ingress_warnings(obj: Any) -> Sequence[str]:
@@ -344,6 +353,7 @@ KINDS = (
         prepare_for_update=keep_status,
         prepare_for_status_update=only_status,
         validate=validate_ingress,
+        validate_status_update=validate_ingress_status,
         warnings=ingress_warnings,
         tracks_generation=True,
         columns=(
