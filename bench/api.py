@@ -1,7 +1,7 @@
 """The API server in process: creating, watching."""
 
 import asyncio
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from bench.objects import pod
@@ -16,14 +16,16 @@ async def create(pods: int) -> Measurement:
     async with Cluster(nodes=0, without=CONTROL_PLANE_ONLY) as cluster:
         objects = [pod(number) for number in range(pods)]
         create_one = cluster.client.create
-        before = perf_counter()
+        await cluster.client.create(pod(-1))  # loads what is loaded lazily
+        await cluster.client.delete("pods", "app--1", "default", grace_period_seconds=0)
+        before, cpu_before = perf_counter(), process_time()
         for one in objects:
             await create_one(one)
-        seconds = perf_counter() - before
+        seconds, cpu_seconds = perf_counter() - before, process_time() - cpu_before
         found = await cluster.client.list("pods")
         if len(found.items) != pods:
             raise AssertionError(f"{pods} pods created, {len(found.items)} found")
-    return Measurement(pods / seconds, {"microseconds_each": seconds / pods * 1e6})
+    return Measurement(pods / seconds, {"cpu_microseconds_each": cpu_seconds / pods * 1e6})
 
 
 async def get(gets: int) -> Measurement:

@@ -84,6 +84,8 @@ async def _load(server: str, headers: dict[str, str], bodies: list[bytes], conne
                     if answer.status != 201:
                         raise AssertionError(f"{answer.status}: {text[:500]!r}")
 
+        async with session.post(url, data=bodies[0].replace(b'"app-0"', b'"warm"')) as answer:
+            await answer.read()  # loads what is loaded lazily
         async with asyncio.TaskGroup() as warm:
             for _ in range(connections):
                 warm.create_task(_touch(session, server))
