@@ -4,8 +4,8 @@ import asyncio
 import calendar
 import random
 import time
-import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 
@@ -45,7 +45,9 @@ class Clock:
 
     def uuid4(self) -> str:
         """A random UUID (RFC 9562, version 4) from the seeded source."""
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        digits = f"{self.random.getrandbits(128):032x}"
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
     def stream(self, name: str) -> random.Random:
         """A source of chance of its own, so that who uses it disturbs nobody else's numbers."""
@@ -66,7 +68,12 @@ def stopwatch_seconds() -> float:
 
 def format_rfc3339(seconds: float) -> str:
     """Unix seconds as `2026-01-01T00:00:00Z`, fractions cut off."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds // 1))
+    return _whole_seconds(int(seconds // 1))
+
+
+@lru_cache(256)
+def _whole_seconds(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def format_rfc3339_micro(seconds: float) -> str:

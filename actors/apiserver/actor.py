@@ -1,9 +1,9 @@
-"""kube-apiserver: the gateway and gatekeeper. Every process and user speaks to the cluster through it, and only it to etcd.
+"""kube-apiserver: the gateway and gatekeeper. All processes and users speak to the cluster through it, only it to etcd.
 
 Concurrent: each message is handled at once, in the asker's own stack as long as nothing has to wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -44,6 +44,7 @@ class ApiServer(Actor):
         self.routes = self.resources.by_name
         self.custom_resources = CustomResources(self)
         self._bookmarks_due = False
+        self._derived: dict[tuple[str, Callable[[Sequence[Any]], Any]], tuple[int, Any]] = {}
 
     async def on_start(self) -> None:
         self.defer(self.storage.close)
@@ -119,6 +120,15 @@ class ApiServer(Actor):
     def lookup_all(self, resource: str, namespace: str) -> Sequence[Any]:
         """All objects of another resource, of one namespace or (empty) of all."""
         return [entry.object for entry in self._cached(resource).select(namespace)]
+
+    def derived(self, resource: str, function: Callable[[Sequence[Any]], Any]) -> Any:
+        """`function` of all objects of a resource, worked out again only when one of them has changed."""
+        cache = self._cached(resource)
+        known = self._derived.get((resource, function))
+        if known is None or known[0] != cache.revision:
+            known = (cache.revision, function(self.lookup_all(resource, "")))
+            self._derived[resource, function] = known
+        return known[1]
 
     def _cached(self, resource: str) -> Any:
         store = self.resources.stores_by_plural.get(resource)

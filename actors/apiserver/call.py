@@ -16,7 +16,7 @@ PAGE_NOT_FOUND = "404 page not found"
 
 
 def unknown_resource(known_version: bool) -> errors.StatusError:
-    """404 for a resource that is not served; of a group or version that is not, HTTP says only that there is no page."""
+    """404 for a resource that is not served; of a group or version that is not, HTTP says only: no such page."""
     text = "the server could not find the requested resource" if known_version else PAGE_NOT_FOUND
     return errors.failure(404, "NotFound", text, {})
 
@@ -32,7 +32,7 @@ class NeedsCache(Exception):
 class Route:
     """A served resource: its registry entry and its store (None for what is answered and not stored).
 
-    `kind` is the entry of what is stored, `resource` what the path says: the same, but for kinds served in two shapes.
+    `kind` is the path's entry; its functions take the stored shape. `stored_resource` names what is stored in errors.
     `to_storage` and `from_storage` convert where another version of the kind is the stored one.
     """
 
@@ -45,6 +45,7 @@ class Route:
         "resource",
         "schema",
         "store",
+        "stored_resource",
         "subresources",
         "terminating",
         "to_storage",
@@ -61,7 +62,8 @@ class Route:
         stored_kind: Kind | None = None,
         schema: Any = None,
     ) -> None:
-        self.kind = stored_kind if stored_kind is not None else kind
+        self.kind = kind
+        self.stored_resource = (stored_kind if stored_kind is not None else kind).resource
         self.own_kind = kind
         self.resource = kind.resource
         self.schema = schema if schema is not None else kind.resource.type  # how patches and applies merge

@@ -1,4 +1,4 @@
-"""Kinds that are served in two shapes and stored in one: Events of two groups, HorizontalPodAutoscalers of two versions."""
+"""Kinds served in two shapes and stored in one: Events of two groups, HorizontalPodAutoscalers of two versions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,8 +53,8 @@ def event_from_core(event: Any) -> Any:
         action=event.action,
         event_time=event.event_time,
         series=_series(event.series, events_v1.EventSeries),
-        reporting_controller=event.reporting_component,
-        reporting_instance=event.reporting_instance,
+        reporting_controller=event.reporting_component or None,
+        reporting_instance=event.reporting_instance or None,
         deprecated_source=event.source,
         deprecated_first_timestamp=event.first_timestamp,
         deprecated_last_timestamp=event.last_timestamp,
@@ -74,23 +74,19 @@ def autoscaler_to_v2(autoscaler: Any) -> Any:
 
     spec, status = autoscaler.spec, autoscaler.status
     metrics: tuple[Any, ...] = ()
-    if spec is not None and spec.target_cpu_utilization_percentage is not None:
+    if spec.target_cpu_utilization_percentage is not None:
         target = v2.MetricTarget(type="Utilization", average_utilization=spec.target_cpu_utilization_percentage)
         metrics = (v2.MetricSpec(type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target)),)
-    reference = spec.scale_target_ref if spec is not None else None
+    reference = spec.scale_target_ref
     return v2.HorizontalPodAutoscaler(
         metadata=autoscaler.metadata,
-        spec=None
-        if spec is None
-        else v2.HorizontalPodAutoscalerSpec(
+        spec=v2.HorizontalPodAutoscalerSpec(
             scale_target_ref=_reference(reference, v2.CrossVersionObjectReference),
             min_replicas=spec.min_replicas,
             max_replicas=spec.max_replicas,
             metrics=metrics,
         ),
-        status=None
-        if status is None
-        else v2.HorizontalPodAutoscalerStatus(
+        status=v2.HorizontalPodAutoscalerStatus(
             observed_generation=status.observed_generation,
             last_scale_time=status.last_scale_time,
             current_replicas=status.current_replicas,
@@ -105,27 +101,23 @@ def autoscaler_from_v2(autoscaler: Any) -> Any:
 
     spec, status = autoscaler.spec, autoscaler.status
     percentage = None
-    for metric in spec.metrics if spec is not None else ():
+    for metric in spec.metrics:
         if metric.type == "Resource" and metric.resource is not None and metric.resource.name == "cpu":
             percentage = metric.resource.target.average_utilization
-    reference = spec.scale_target_ref if spec is not None else None
+    reference = spec.scale_target_ref
     return v1.HorizontalPodAutoscaler(
         metadata=autoscaler.metadata,
-        spec=None
-        if spec is None
-        else v1.HorizontalPodAutoscalerSpec(
+        spec=v1.HorizontalPodAutoscalerSpec(
             scale_target_ref=_reference(reference, v1.CrossVersionObjectReference),
             min_replicas=spec.min_replicas,
             max_replicas=spec.max_replicas,
             target_cpu_utilization_percentage=percentage,
         ),
-        status=None
-        if status is None
-        else v1.HorizontalPodAutoscalerStatus(
+        status=v1.HorizontalPodAutoscalerStatus(
             observed_generation=status.observed_generation,
             last_scale_time=status.last_scale_time,
-            current_replicas=status.current_replicas,
-            desired_replicas=status.desired_replicas,
+            current_replicas=status.current_replicas or 0,
+            desired_replicas=status.desired_replicas or 0,
         ),
     )
 

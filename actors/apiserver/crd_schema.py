@@ -1,7 +1,7 @@
 """Structural schemas of custom resources: pruning, defaulting and validation of an object given as builtins.
 
-Follows the CustomResourceDefinition page ("Specifying a structural schema"). Schemas are OpenAPI v3 as plain dicts. Rules
-in CEL (x-kubernetes-validations) are not evaluated here.
+Follows the CustomResourceDefinition page ("Specifying a structural schema"). Schemas are OpenAPI v3 as plain dicts.
+Rules in CEL (x-kubernetes-validations) are not evaluated here.
 """
 
 import copy
@@ -124,7 +124,9 @@ def type_of(value: Any) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    return {str: "string", list: "array", dict: "object"}[type(value)]
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
 
 
 def _check_type(errors: list[FieldError], value: Any, schema: Schema, path: str) -> bool:
@@ -233,13 +235,15 @@ def _check_object(errors: list[FieldError], value: dict[str, Any], schema: Schem
 def _check_logic(errors: list[FieldError], value: Any, schema: Schema, path: str) -> None:
     for part in schema.get("allOf", ()):
         _check(errors, value, part, path)
-    if "anyOf" in schema and not schema.get(INT_OR_STRING):
-        if all(validate(value, part, path) for part in schema["anyOf"]):
-            errors.append(fields.invalid(path, value, f'"{path}" must validate at least one schema (anyOf)'))
+    any_of = () if schema.get(INT_OR_STRING) else schema.get("anyOf", ())
+    if any_of and all(validate(value, part, path) for part in any_of):
+        errors.append(fields.invalid(path, value, f'"{path}" must validate at least one schema (anyOf)'))
     if "oneOf" in schema:
         hits = sum(not validate(value, part, path) for part in schema["oneOf"])
         if hits != 1:
             found = "Found none valid" if not hits else f"Found {hits} valid alternatives"
-            errors.append(fields.invalid(path, value, f'"{path}" must validate one and only one schema (oneOf). {found}'))
+            errors.append(
+                fields.invalid(path, value, f'"{path}" must validate one and only one schema (oneOf). {found}')
+            )
     if "not" in schema and not validate(value, schema["not"], path):
         errors.append(fields.invalid(path, value, f'"{path}" must not validate the schema (not)'))

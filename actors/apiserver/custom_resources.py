@@ -47,7 +47,7 @@ class Describe(msgspec.Struct, frozen=True):
 
 
 class CustomDescription(msgspec.Struct, frozen=True):
-    """`schemas`: (Served row, schema) of each custom resource; `columns`: (group, version, plural) -> printer columns."""
+    """`schemas`: (Served row, schema) of each version; `columns`: (group, version, plural) -> printer columns."""
 
     schemas: Sequence[tuple[Served, dict[str, Any]]]
     columns: dict[tuple[str, str, str], Any]
@@ -128,7 +128,9 @@ class CustomResources:
         schemas, columns = [], {}
         for name, keys in self._routes.items():
             entry = self._definitions().cache.get(name)
-            for version in entry.object.spec.versions if entry is not None else ():
+            if entry is None:
+                continue
+            for version in entry.object.spec.versions:
                 key = (entry.object.spec.group, version.name, entry.object.spec.names.plural)
                 if key not in keys:
                     continue

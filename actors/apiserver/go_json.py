@@ -1,4 +1,4 @@
-"""Go's words for JSON syntax errors (encoding/json), which clients of a real API server see. Used on refused bodies only."""
+"""Go's words for JSON syntax errors (encoding/json), which a real API server's clients see. For refused bodies only."""
 
 from typing import NoReturn
 

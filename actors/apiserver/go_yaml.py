@@ -37,7 +37,7 @@ def load(data: bytes) -> tuple[Any, list[str]]:
     try:
         loader = _Loader(data)
         loader.duplicates = []
-        if not loader.check_data():
+        if not loader.check_data():  # type: ignore[no-untyped-call]
             return None, []
         return _string_keys(loader.get_data()), loader.duplicates
     except yaml.MarkedYAMLError as error:

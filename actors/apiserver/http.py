@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver import http_reads, http_watch, limits, negotiate, path
@@ -21,6 +20,7 @@ from kubeloop.actors.apiserver.registry import kind_for
 from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import Logger
+from kubeloop.runtime.metrics import Registry
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -40,7 +40,11 @@ class HttpServer:
         self.log = log
         self.address = address
         self.port = address[1]
-        self._server: web.Server[Any] | None = None
+        self.metrics = Registry()
+        self._requests = self.metrics.counter(
+            "apiserver_request_total", "Requests answered.", ("verb", "group", "version", "resource", "code")
+        )
+        self._server: web.Server | None = None
         self._runner: web.ServerRunner | None = None
 
     async def start(self, context: ssl.SSLContext | None) -> None:
@@ -142,9 +146,17 @@ class HttpServer:
             columns = await self.printer_columns(where.group, where.version, where.resource)
         if verb == "watch":
             return await http_watch.serve(self, request, message, representation, columns)
-        answer = await self.apiserver.ask(message)
+        try:
+            answer = await self.apiserver.ask(message)
+        except StatusError as error:
+            self._count(verb, where, error.code)
+            raise
+        self._count(verb, where, answer.code)
         resource = (where.group, where.version, where.resource)
         return await send(request, answer, representation, *resource, clock=self.clock, printer_columns=columns)
+
+    def _count(self, verb: str, where: path.ResourcePath, code: int) -> None:
+        self._requests.labels(verb.upper(), where.group, where.version, where.resource, str(code)).inc()
 
     async def printer_columns(self, group: str, version: str, plural: str) -> Any:
         """The columns that a custom resource's definition declares; None for a built-in one."""

@@ -47,9 +47,7 @@ PUBLIC: Mapping[str, Answer] = {
 
 
 async def send_metrics(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
-    from kubeloop.runtime import metrics
-
-    return send_text(request, 200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+    return send_text(request, 200, server.metrics.text().decode(), "text/plain; version=0.0.4; charset=utf-8")
 
 
 async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo) -> "web.StreamResponse":

@@ -22,7 +22,7 @@ class Request(msgspec.Struct, frozen=True):
 
     `verb` is the API's: get, list, create, update, patch, delete, deletecollection (watch is WatchRequest).
     `options` holds the query parameters by their API names: labelSelector, fieldSelector, limit, continue, dryRun, ...
-    `body`: over HTTPS the raw bytes with their `content_type`; in process the object itself (a Struct of `api`, or a dict).
+    `body`: over HTTPS the raw bytes with their `content_type`; in process the object (a Struct of `api`, a dict).
     For a patch in process, `body` is the patch as builtins.
     """
 

@@ -150,7 +150,9 @@ def shown(reference: Any) -> dict[str, Any]:
     builtins = codec.to_builtins(reference)
     order = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
     return {
-        key: builtins.get(key, "") for key in order if key in builtins or key not in ("controller", "blockOwnerDeletion")
+        key: builtins.get(key, "")
+        for key in order
+        if key in builtins or key not in ("controller", "blockOwnerDeletion")
     }
 
 

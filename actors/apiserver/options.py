@@ -1,4 +1,4 @@
-"""Query parameters and DeleteOptions, checked as the API checks them: what cannot be read is 400, what is refused 422."""
+"""Query parameters and DeleteOptions, checked as the API does: what cannot be read is 400, what is refused 422."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers as bytes. An object from the cache is its stored bytes with the resourceVersion spliced in: nothing is encoded."""
+"""Answers as bytes. A cached object is its stored bytes with the resourceVersion spliced in, not encoded again."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a list, watch or deletecollection selects: a scope (namespace, key, indexed value) and a predicate over entries."""
+"""What a list, watch or deletecollection selects: a scope (namespace, key, indexed value) and a predicate."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ GENERIC_FIELDS: Mapping[str, Callable[[Any], str]] = {"metadata.name": meta.name
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """`matches` None: everything in scope. `key` narrows to one object, `index_value` to one value of the indexed field.
+    """`matches` None: everything in scope. `key`: one object only; `index_value`: one value of the indexed field.
 
     `selective`: a selector was given, so counts of keys are not counts of matches.
     """

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sortedcontainers import SortedList
+from sortedcontainers import SortedList  # type: ignore[import-untyped]
 
 from kubeloop.actors.api.errors import StatusError, expired
 from kubeloop.actors.apiserver import limits
@@ -72,7 +72,7 @@ class CachedEvent(WatchEvent, frozen=True):
 
 
 class WatchCache:
-    """`touch(object, revision)` gives the object with another resourceVersion; `node_name(object)` the indexed field."""
+    """`touch(object, revision)` gives the object with another resourceVersion, `index_value` its indexed field."""
 
     def __init__(
         self,
@@ -83,7 +83,8 @@ class WatchCache:
         history_events_max: int = limits.history_events_max,
     ) -> None:
         self.entries: dict[str, Entry] = {}
-        self.keys: SortedList = SortedList()
+        self._keys: SortedList = SortedList()
+        self._new_keys: list[str] = []  # not sorted in yet: many creations pay for one merge
         self.revision = 0  # of the last change, or of the load
         self.history: deque[Change] = deque(maxlen=history_events_max)
         self.history_start = 0  # watches can resume from this revision on
@@ -94,6 +95,14 @@ class WatchCache:
         self._touch = touch
 
     # reading
+
+    @property
+    def keys(self) -> SortedList:
+        """All keys in order."""
+        if self._new_keys:
+            self._keys.update(self._new_keys)
+            self._new_keys.clear()
+        return self._keys
 
     def get(self, key: str) -> Entry | None:
         return self.entries.get(key)
@@ -117,9 +126,10 @@ class WatchCache:
 
     def count(self, namespace: str = "", after: str = "") -> int:
         """How many keys `select` would give, without walking them."""
+        keys = self.keys
         low = max(f"{namespace}/" if namespace else "", after)
-        start = self.keys.bisect_right(low) if low else 0
-        end = self.keys.bisect_left(f"{namespace}0") if namespace else len(self.keys)
+        start = keys.bisect_right(low) if low else 0
+        end = keys.bisect_left(f"{namespace}0") if namespace else len(keys)
         return max(0, end - start)
 
     # writing
@@ -127,7 +137,8 @@ class WatchCache:
     def load(self, entries: Mapping[str, Entry], revision: int) -> None:
         """Begin from a snapshot of the store."""
         self.entries = dict(entries)
-        self.keys = SortedList(self.entries)
+        self._keys = SortedList(self.entries)
+        self._new_keys = []
         self.revision = self.history_start = revision
         self.history.clear()
         self.index = {}
@@ -141,7 +152,7 @@ class WatchCache:
         old = self.entries.get(key)
         self.entries[key] = entry
         if old is None:
-            self.keys.add(key)
+            self._new_keys.append(key)
         if self.index_value is not None:
             self._reindex(old, entry)
         self._publish(Change(entry.revision, old, entry))

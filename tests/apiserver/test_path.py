@@ -23,7 +23,9 @@ def test_a_path_names_a_resource(path: str, expected: ResourcePath) -> None:
     assert parse(path) == expected
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/version"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/version"]
+)
 def test_other_paths_name_none(path: str) -> None:
     assert parse(path) is None
 

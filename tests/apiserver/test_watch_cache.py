@@ -1,4 +1,4 @@
-"""Watch laws: whoever resumes at any revision sees every change once, in order; selectors decide what a change means."""
+"""Watch laws: whoever resumes at any revision sees every change once, in order; selectors say what a change means."""
 
 from typing import Any
 
@@ -28,7 +28,9 @@ class Recorder:
         self.closed = True
 
 
-def entry(name: str, revision: int, *, node: str = "", labels: dict[str, str] | None = None, namespace: str = "a") -> Entry:
+def entry(
+    name: str, revision: int, *, node: str = "", labels: dict[str, str] | None = None, namespace: str = "a"
+) -> Entry:
     metadata = ObjectMeta(name=name, namespace=namespace, labels=labels or {}, resource_version=str(revision))
     pod = Pod(metadata=metadata, spec=PodSpec(node_name=node or None))
     value = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%b"}}' % name.encode()
@@ -54,11 +56,9 @@ def test_a_watch_that_resumes_sees_what_one_that_stayed_sees(steps: list[tuple[s
     cache.watchers.add(Watcher(stayed))
     first = Watcher(resumed)
     cache.watchers.add(first)
-    revision = 0
-    for index, (name, operation) in enumerate(steps):
-        if index == cut:
+    for revision, (name, operation) in enumerate(steps, 1):
+        if revision > cut:
             cache.watchers.remove(first)
-        revision += 1
         if operation == "put":
             cache.put(entry(name, revision))
         else:

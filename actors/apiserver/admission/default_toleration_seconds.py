@@ -1,8 +1,7 @@
 """DefaultTolerationSeconds: a pod stays five minutes on a node that is not ready or cannot be reached."""
 
+from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from kubeloop.actors.apiserver.call import Call
 
@@ -11,18 +10,12 @@ KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _added: tuple[Any, ...] = ()
 
 
-def admit(call: Call, pod: Any, namespace: str) -> Any:
-    spec = pod.spec
-    if spec is None:
-        return pod
-    if not spec.tolerations:
-        tolerations = added()
-    else:
-        missing = [one for one in added() if not any(tolerates(given, one.key) for given in spec.tolerations)]
-        if not missing:
-            return pod
-        tolerations = (*spec.tolerations, *missing)
-    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(spec, tolerations=tolerations))
+def admit(call: Call, pod: Any, namespace: str) -> Mapping[str, Any]:
+    given = pod.spec.tolerations
+    if not given:
+        return {"tolerations": added()}
+    missing = [one for one in added() if not any(tolerates(toleration, one.key) for toleration in given)]
+    return {"tolerations": (*given, *missing)} if missing else {}
 
 
 def tolerates(toleration: Any, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""NamespaceLifecycle: nothing is created in a namespace that is not there or is going; some namespaces stay for ever."""
+"""NamespaceLifecycle: nothing is created in a namespace that is not there or is going; some namespaces stay."""
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver.call import Call

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.apiserver.admission import (
     default_toleration_seconds,
@@ -13,8 +15,8 @@ from kubeloop.actors.apiserver.admission import (
 )
 from kubeloop.actors.apiserver.call import Call
 
-# (call, object to be created, its namespace) -> the object to create; raises StatusError (403) to refuse
-CreatePlugin = Callable[[Call, Any, str], Any]
+# (call, object to be created, its namespace) -> what to change in its spec; raises StatusError (403) to refuse
+CreatePlugin = Callable[[Call, Any, str], Mapping[str, Any]]
 
 ON_CREATE: Mapping[tuple[str, str], Sequence[CreatePlugin]] = {
     ("", "pods"): (service_account.admit, priority.admit, default_toleration_seconds.admit),
@@ -23,14 +25,14 @@ ON_CREATE: Mapping[tuple[str, str], Sequence[CreatePlugin]] = {
 }
 
 
-async def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any:
+def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any:
     if namespace:
         namespace_lifecycle.check_create(call, given.name or "", namespace)
     resource = call.route.resource
-    for plugin in ON_CREATE.get((resource.group, resource.plural), ()):
-        obj = plugin(call, obj, namespace)
-    return obj
-
-
-async def admit_update(call: Call, obj: Any, stored: Any) -> Any:
-    return obj
+    plugins = ON_CREATE.get((resource.group, resource.plural))
+    if plugins is None:
+        return obj
+    changes: dict[str, Any] = {}
+    for plugin in plugins:
+        changes.update(plugin(call, obj, namespace))
+    return replace(obj, spec=replace(obj.spec, **changes)) if changes else obj

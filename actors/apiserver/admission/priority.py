@@ -1,27 +1,25 @@
 """Priority: a pod's priorityClassName becomes its number and preemption policy; one class may be the default."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver.call import Call
 
+CLASSES = "priorityclasses.scheduling.k8s.io"
 DEFAULT_POLICY = "PreemptLowerPriority"
 
 
-def admit(call: Call, pod: Any, namespace: str) -> Any:
+def admit(call: Call, pod: Any, namespace: str) -> Mapping[str, Any]:
     spec = pod.spec
-    if spec is None:
-        return pod
     name = spec.priority_class_name
     if name:
-        found = call.server.lookup("priorityclasses.scheduling.k8s.io", "", name)
+        found = call.server.lookup(CLASSES, "", name)
         if found is None:
             text = f"no PriorityClass with name {name} was found"
             raise errors.forbidden("pods", pod.metadata.name or "", text)
     else:
-        found = default_class(call)
+        found = call.server.derived(CLASSES, default_class)
     value = (found.value or 0) if found is not None else 0
     policy = (found.preemption_policy if found is not None else None) or DEFAULT_POLICY
     if spec.priority is not None and spec.priority != value:
@@ -39,20 +37,20 @@ def admit(call: Call, pod: Any, namespace: str) -> Any:
     changes = {"priority": value, "preemption_policy": policy}
     if found is not None and not name:
         changes["priority_class_name"] = found.metadata.name
-    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(spec, **changes))
+    return changes
 
 
-def default_class(call: Call) -> Any:
+def default_class(classes: Sequence[Any]) -> Any:
     """The class marked globalDefault with the lowest value; None when there is none."""
-    marked = [one for one in call.server.lookup_all("priorityclasses.scheduling.k8s.io", "") if one.global_default]
+    marked = [one for one in classes if one.global_default]
     return min(marked, key=lambda one: one.value or 0) if marked else None
 
 
-def check_class(call: Call, obj: Any, namespace: str) -> Any:
+def check_class(call: Call, obj: Any, namespace: str) -> Mapping[str, Any]:
     """Only one class may be the global default."""
     if obj.global_default:
-        for other in call.server.lookup_all("priorityclasses.scheduling.k8s.io", ""):
+        for other in call.server.lookup_all(CLASSES, ""):
             if other.global_default and other.metadata.name != obj.metadata.name:
                 text = f"PriorityClass {other.metadata.name} is already marked as default. Only one default can exist"
                 raise errors.forbidden("priorityclasses", obj.metadata.name or "", text, "scheduling.k8s.io")
-    return obj
+    return {}

@@ -19,7 +19,6 @@ async def apply(
     *,
     prepare: write.Prepare | None,
     validate: write.Validate | None,
-    admit: bool,
 ) -> Response:
     wanted = read_apply(call, options)
     for _ in range(limits.patch_retries_max):
@@ -42,7 +41,6 @@ async def apply(
             options,
             prepare=prepare,
             validate=validate,
-            admit=admit,
             track=False,
         )
         if answer is not None:

@@ -13,7 +13,7 @@ from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import NO_DELETE_OPTIONS as NO_DELETE_OPTIONS
-from kubeloop.actors.apiserver.options import DeleteOptions, delete_options, list_options
+from kubeloop.actors.apiserver.options import DeleteOptions, WriteOptions, delete_options, list_options
 from kubeloop.actors.apiserver.selection import selection
 from kubeloop.actors.apiserver.watch_cache import Entry
 
@@ -73,7 +73,7 @@ async def delete_entry(call: Call, entry: Entry, options: DeleteOptions) -> Resp
         return Response(200, deleted_status(call, current.uid or ""), call.warnings)
     if plan.metadata is None:
         return read.answer(call, entry)
-    return await write.store_update(call, entry, write.fresh(shown), write.WriteOptions(dry_run=options.dry_run))
+    return await write.store_update(call, entry, write.fresh(shown), WriteOptions(dry_run=options.dry_run))
 
 
 def after_delete(call: Call, stored: Any) -> None:
@@ -117,7 +117,7 @@ async def delete_by_controller(
         marked = metadata.with_metadata(marked, msgspec.structs.replace(current, finalizers=finalizers))
     if marked is stored:
         return read.answer(call, entry)
-    return await write.store_update(call, entry, write.fresh(marked), write.WriteOptions(dry_run=options.dry_run))
+    return await write.store_update(call, entry, write.fresh(marked), WriteOptions(dry_run=options.dry_run))
 
 
 def mark_namespace(namespace: Any, now: str) -> Any:

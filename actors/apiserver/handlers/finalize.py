@@ -32,4 +32,4 @@ async def update(call: Call) -> Response:
     obj = bodies.read(call.request, write.expected_body(call), options.field_validation, call.warnings)
     write.check_identity(call, metadata.current_metadata(obj))
     obj = call.kind.default(obj)
-    return await write.update_object(call, obj, options, prepare=keep_all_but_finalizers, validate=check, admit=False)
+    return await write.update_object(call, obj, options, prepare=keep_all_but_finalizers, validate=check)

@@ -37,9 +37,8 @@ def read_patch(call: Call, target: type | None) -> Patch:
     if content_type == JSON_PATCH:
         operations = decode_patch(body, list, "json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp")
         if len(operations) > limits.patch_operations_max:
-            raise errors.request_entity_too_large(
-                f"The allowed maximum operations in a JSON patch is {limits.patch_operations_max}, got {len(operations)}"
-            )
+            allowed = f"The allowed maximum operations in a JSON patch is {limits.patch_operations_max}"
+            raise errors.request_entity_too_large(f"{allowed}, got {len(operations)}")
         return Patch(content_type, lambda document: json_patch(document, operations, target), operations)
     if content_type == MERGE_PATCH:
         document = decode_patch(body, dict, "json: cannot unmarshal {} into Go value of type map[string]interface {{}}")
@@ -106,9 +105,7 @@ async def patch(call: Call) -> Response:
 
 
 async def patch_status(call: Call) -> Response:
-    return await patch_with(
-        call, prepare=write.prepare_status(call), validate=call.kind.validate_status_update, admit=False
-    )
+    return await patch_with(call, prepare=write.prepare_status(call), validate=call.kind.validate_status_update)
 
 
 async def patch_with(
@@ -116,14 +113,13 @@ async def patch_with(
     *,
     prepare: write.Prepare | None = None,
     validate: write.Validate | None = None,
-    admit: bool = True,
 ) -> Response:
     found = read_patch(call, call.route.resource.type)
     options = write_options(call.request.options, "PatchOptions", content_type=found.content_type)
     if found.content_type == APPLY:
         from kubeloop.actors.apiserver.handlers.apply import apply
 
-        return await apply(call, options, prepare=prepare, validate=validate, admit=admit)
+        return await apply(call, options, prepare=prepare, validate=validate)
     for _ in range(limits.patch_retries_max):
         entry = read.find(call)
         live = entry.object if call.route.from_storage is None else call.route.from_storage(entry.object)
@@ -137,7 +133,7 @@ async def patch_with(
         if call.route.to_storage is not None:
             obj = call.route.to_storage(obj)
         answer = await write.write_update(
-            call, entry, call.kind.default(obj), given, options, prepare=prepare, validate=validate, admit=admit
+            call, entry, call.kind.default(obj), given, options, prepare=prepare, validate=validate
         )
         if answer is not None:
             return answer

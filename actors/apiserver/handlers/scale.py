@@ -167,7 +167,6 @@ async def write_scale(
         options,
         prepare=None,
         validate=None,
-        admit=False,
         track=managed_fields is None,
     )
     if found is None:

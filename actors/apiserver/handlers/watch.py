@@ -32,9 +32,7 @@ def open_watch(call: Call, sink: WatchSink) -> WatchHandle:
         bookmarks=options.allow_watch_bookmarks,
     )
     since = resource_version(options.resource_version)
-    if since == 0 and options.send_initial_events is not False:
-        send_present_state(call, wanted, sink)
-    elif options.send_initial_events:
+    if since == 0 and options.send_initial_events is not False or options.send_initial_events:
         send_present_state(call, wanted, sink)
     elif since:
         cache.replay(watcher, since)

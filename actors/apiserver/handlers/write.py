@@ -50,7 +50,7 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
     kind = call.kind
     given = metadata.current_metadata(obj)
     namespace = checked_namespace(call, given)
-    if call.request.verb == "create" and (given.resource_version or "0") != "0" and given.resource_version.isdigit():
+    if call.request.verb == "create" and (given.resource_version or "0").strip("0").isdigit():
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
     if call.name and given.name and given.name != call.name:
         raise name_mismatch(call, given.name)
@@ -60,8 +60,7 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
     obj = kind.default(obj)
     if track:
         obj = ownership.tracked(call, obj, None, options)
-    obj = await plugins.admit_create(call, obj, given, namespace)
-    context = call.strategy_context(options.dry_run)
+    obj = plugins.admit_create(call, obj, given, namespace)
     given = metadata.current_metadata(obj)
     server = call.server
     clock = server.context.clock
@@ -83,7 +82,7 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
         )
         candidate = metadata.with_metadata(obj, filled)
         if kind.prepare_for_create is not None:
-            candidate = kind.prepare_for_create(candidate, context)
+            candidate = kind.prepare_for_create(candidate, call.strategy_context(options.dry_run))
         check_create(call, candidate)
         key = f"{namespace}/{name}" if namespace else str(name)
         if key not in call.store.cache.entries:
@@ -146,7 +145,7 @@ def check_create(call: Call, obj: Any) -> None:
 
 
 def invalid(call: Call, name: str, wrong: Sequence[FieldError]) -> errors.StatusError:
-    resource = call.route.resource
+    resource = call.route.stored_resource
     return errors.invalid(resource.group, resource.kind, name, list(wrong))
 
 
@@ -194,7 +193,6 @@ async def update_object(
     *,
     prepare: Prepare | None = None,
     validate: Validate | None = None,
-    admit: bool = True,
 ) -> Response:
     """An update with the object's resourceVersion: 409 when the stored one is another; none: whatever is stored."""
     given = metadata.current_metadata(obj)
@@ -208,7 +206,7 @@ async def update_object(
             raise must_specify_resource_version(call)
         if not unconditional and given.resource_version != old.resource_version:
             raise conflict(call)
-        found = await write_update(call, entry, obj, given, options, prepare=prepare, validate=validate, admit=admit)
+        found = await write_update(call, entry, obj, given, options, prepare=prepare, validate=validate)
         if found is not None:
             return found
         if not unconditional:
@@ -236,7 +234,6 @@ async def write_update(
     *,
     prepare: Prepare | None,
     validate: Validate | None,
-    admit: bool,
     track: bool = True,
 ) -> Response | None:
     """One attempt to replace `entry` by `obj`. None: somebody else was faster."""
@@ -248,8 +245,6 @@ async def write_update(
     obj = metadata.with_metadata(obj, kept)
     if track:
         obj = ownership.tracked(call, obj, stored, options)
-    if admit:
-        obj = await plugins.admit_update(call, obj, stored)
     prepare = prepare if prepare is not None else kind.prepare_for_update
     if prepare is not None:
         obj = prepare(obj, stored, call.strategy_context(options.dry_run))
@@ -257,7 +252,7 @@ async def write_update(
     if counted and metadata.body_changed(obj, stored):
         current = metadata.current_metadata(obj)
         if current.generation == old.generation:
-            obj = metadata.with_metadata(obj, replace(current, generation=old.generation + 1))
+            obj = metadata.with_metadata(obj, replace(current, generation=(old.generation or 0) + 1))
     check_update(call, obj, stored, validate if validate is not None else kind.validate_update)
     return await store_update(call, entry, fresh(obj), options)
 
@@ -330,7 +325,6 @@ async def update_status(call: Call) -> Response:
         options,
         prepare=prepare_status(call),
         validate=kind.validate_status_update,
-        admit=False,
     )
 
 
