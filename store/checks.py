@@ -35,20 +35,19 @@ def check_txn(txn: Txn, ops_max: int) -> None:
 def _check_shape(txn: Txn, ops_max: int) -> None:
     if max(len(txn.compare), len(txn.success), len(txn.failure)) > ops_max:
         raise TooManyOpsError
-    if not all(compare.key for compare in txn.compare):
-        raise EmptyKeyError
+    for compare in txn.compare:
+        if not compare.key:
+            raise EmptyKeyError
     for branch in (txn.success, txn.failure):
         for op in branch:
-            match op:
-                case Put():
-                    check_put(op)
-                case Txn():
-                    _check_shape(op, ops_max)
-                case _:
-                    if not op.key:
-                        raise EmptyKeyError
-                    if isinstance(op, Range) and op.sort_order not in ("none", "ascend", "descend"):
-                        raise InvalidSortOptionError
+            if isinstance(op, Put):
+                check_put(op)
+            elif isinstance(op, Txn):
+                _check_shape(op, ops_max)
+            elif not op.key:
+                raise EmptyKeyError
+            elif isinstance(op, Range) and op.sort_order not in ("none", "ascend", "descend"):
+                raise InvalidSortOptionError
 
 
 def _written(ops: Sequence[Op]) -> tuple[dict[bytes, None], Intervals]:

@@ -149,8 +149,9 @@ class Store:
 
     def put_op(self, op: Put) -> PutResult:
         check_put(op)
-        result = self._run([op])[0]
-        assert isinstance(result, PutResult)
+        self._check_put(op)
+        event, result = self._put(op, self.revision + 1)
+        self._commit_one(event)
         return result
 
     def delete_range(self, key: bytes, range_end: bytes | None = None, *, prev_kv: bool = False) -> DeleteResult:
@@ -169,6 +170,14 @@ class Store:
         Raises `DuplicateKeyError`, `TooManyOpsError`, and what a range or put in the branch that runs raises.
         """
         check_txn(txn, self._txn_ops_max)
+        succeeded = self._holds(txn)
+        branch = txn.success if succeeded else txn.failure
+        if len(branch) == 1 and isinstance(branch[0], Put):
+            put = branch[0]
+            self._check_put(put)
+            event, written = self._put(put, self.revision + 1)
+            self._commit_one(event)
+            return TxnResult(succeeded, [written], written.revision)
         result = self._run([txn])[0]
         assert isinstance(result, TxnResult)
         return result
@@ -184,31 +193,40 @@ class Store:
 
     def _planned(self, op: Op) -> "tuple[Op, Plan | None]":
         """Choose the branches of `op` and check what they hold against the data, before anything is written."""
-        match op:
-            case Range():
-                check_range(op, self.revision, self.compact_revision)
-            case Put():
-                if (op.ignore_value or op.ignore_lease) and op.key not in self._space.current:
-                    raise KeyNotFoundError
-                if op.lease and op.lease not in self.leases:
-                    raise LeaseNotFoundError
-            case Txn():
-                succeeded = all(holds(self._space, compare) for compare in op.compare)
-                branch = op.success if succeeded else op.failure
-                return op, Plan(succeeded, [self._planned(inner) for inner in branch])
+        if isinstance(op, Put):
+            self._check_put(op)
+        elif isinstance(op, Range):
+            check_range(op, self.revision, self.compact_revision)
+        elif isinstance(op, Txn):
+            succeeded = self._holds(op)
+            branch = op.success if succeeded else op.failure
+            return op, Plan(succeeded, [self._planned(inner) for inner in branch])
         return op, None
+
+    def _holds(self, txn: Txn) -> bool:
+        return all(holds(self._space, compare) for compare in txn.compare)
+
+    def _check_put(self, op: Put) -> None:
+        if (op.ignore_value or op.ignore_lease) and op.key not in self._space.current:
+            raise KeyNotFoundError
+        if op.lease and op.lease not in self.leases:
+            raise LeaseNotFoundError
+
+    def _put(self, op: Put, revision: int) -> tuple[Event, PutResult]:
+        previous = self._space.current.get(op.key)
+        value = previous.value if op.ignore_value and previous is not None else op.value
+        lease = previous.lease if op.ignore_lease and previous is not None else op.lease
+        event = self._write(op.key, value, lease, previous, revision)
+        return event, PutResult(event.kv, revision, previous if op.prev_kv else None)
 
     def _apply(self, op: Op, plan: "Plan | None", revision: int, events: list[Event]) -> OpResult:
         match op:
             case Range():
                 return read_range(self._space, op, revision if events else revision - 1)
             case Put():
-                previous = self._space.current.get(op.key)
-                value = previous.value if op.ignore_value and previous is not None else op.value
-                lease = previous.lease if op.ignore_lease and previous is not None else op.lease
-                event = self._write(op.key, value, lease, previous, revision)
+                event, result = self._put(op, revision)
                 events.append(event)
-                return PutResult(event.kv, revision, previous if op.prev_kv else None)
+                return result
             case DeleteRange():
                 found = read_range(self._space, Range(op.key, op.range_end), revision).kvs
                 events.extend([self._erase(kv, revision) for kv in found])

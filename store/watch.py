@@ -225,6 +225,8 @@ class WatchHub:
 
     def publish(self, events: list[Event]) -> None:
         """Deliver one transaction. When called from inside a sink, after what is under way."""
+        if not self._watches:
+            return
         self._pending.append(events)
         if self._delivering:
             return
