@@ -21,6 +21,24 @@ from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.tasks import Spawner
 
 
+class _Budget:
+    """How many events about one object may still be written; refills with time (client-go's spam filter)."""
+
+    __slots__ = ("left", "since")
+
+    def __init__(self, now: float) -> None:
+        self.left = float(limits.events_burst_max)
+        self.since = now
+
+    def spend(self, now: float) -> bool:
+        self.left = min(limits.events_burst_max, self.left + (now - self.since) / limits.events_refill_seconds)
+        self.since = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
 class _Told:
     __slots__ = ("count", "name", "namespace")
 
@@ -41,16 +59,32 @@ class EventRecorder:
         self._waiting: deque[tuple[Any, ...]] = deque(maxlen=limits.events_aggregated_max)
         self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
         self._writing = False
+        self._budgets: OrderedDict[str, _Budget] = OrderedDict()
 
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str | None = None) -> None:
         """Says that `reason` happened to `obj`. `type`: Normal or Warning; `field_path`: as in spec.containers{web}."""
-        self._waiting.append((obj, type, reason, message, field_path, self._clock.now()))
+        now = self._clock.now()
+        if not self._may_tell(obj, now):
+            return
+        self._waiting.append((obj, type, reason, message, field_path, now))
         if not self._writing:
             self._writing = True
             try:
                 self._spawner.spawn(self._write, name="events")
             except ActorStopped:
                 self._waiting.clear()
+
+    def _may_tell(self, obj: Any, now: float) -> bool:
+        """False once too much was said about the object: ten thousand pods are not ten thousand events."""
+        key = meta.uid(obj) or meta.key(obj)
+        budget = self._budgets.get(key)
+        if budget is None:
+            budget = self._budgets[key] = _Budget(now)
+            if len(self._budgets) > limits.events_aggregated_max:
+                self._budgets.popitem(last=False)
+        else:
+            self._budgets.move_to_end(key)
+        return budget.spend(now)
 
     async def _write(self) -> None:
         try:

@@ -7,6 +7,9 @@ connect_timeout_seconds = 10.0
 watch_line_bytes_max = 16 * 1024 * 1024
 events_aggregated_max = 4_096
 """Different events that a recorder remembers, to count repetitions."""
+events_burst_max = 25
+"""Events that a recorder writes about one object at once; then one every `events_refill_seconds`."""
+events_refill_seconds = 300.0
 reconnect_initial_seconds = 0.05
 reconnect_max_seconds = 30.0
 watch_seconds_min = 1.0

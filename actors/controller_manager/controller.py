@@ -34,7 +34,8 @@ from kubeloop.runtime.workqueue import WorkQueue
 GATHER_SECONDS_PER_OBJECT = 20e-6
 GATHER_FREE_OBJECTS = 100
 GATHER_SECONDS_MAX = 1.0
-GATHER_SECONDS_MAX_URGENT = 0.02
+# A pod that is lost is replaced sooner: together with those that are lost while a look would take.
+URGENT_SECONDS_PER_OBJECT = 2e-6
 
 STORED_RESOURCES = ResourceType(  # see kubeloop.actors.apiserver.stored_resources
     group="internal.kubeloop.dev",
@@ -230,9 +231,9 @@ class Controller:
     def enqueue_after(self, key: str, delay_seconds: float) -> None:
         self.queue.add_after(key, delay_seconds)
 
-    def enqueue_gathered(self, key: str, objects: int, seconds_max: float = GATHER_SECONDS_MAX) -> None:
+    def enqueue_gathered(self, key: str, objects: int, per_object: float = GATHER_SECONDS_PER_OBJECT) -> None:
         """Reconcile it soon: at once when a look costs few `objects`, else with the events of the next while."""
-        delay = min(seconds_max, (objects - GATHER_FREE_OBJECTS) * GATHER_SECONDS_PER_OBJECT)
+        delay = min(GATHER_SECONDS_MAX, (objects - GATHER_FREE_OBJECTS) * per_object)
         if delay <= 0:
             self.enqueue(key)
         else:

@@ -44,4 +44,4 @@ def service_selector(service: Any) -> Sequence[str]:
 
 
 def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    return all(labels.get(key) == value for key, value in selector.items())
+    return selector.items() <= labels.items()

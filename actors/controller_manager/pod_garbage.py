@@ -63,7 +63,7 @@ class PodGarbageCollector(Controller):
             return
         ends = pod_facts.is_terminated(new) and (old is None or not pod_facts.is_terminated(old))
         if ends and self.pods.count_by_index(BY_END, ENDED) > self.terminated_pods_max:
-            self.enqueue_gathered(ENDED, 10**9, GATHER_SECONDS)
+            self.enqueue_after(ENDED, GATHER_SECONDS)
         node = pod_facts.node_name(new)
         placed = self._started and node and (old is None or pod_facts.node_name(old) != node)
         if placed and self.nodes.get(node) is None:

@@ -17,8 +17,8 @@ from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.client.reconcile import Result
 from kubeloop.actors.controller_manager import indexes, ownership, pod_control, pod_facts
 from kubeloop.actors.controller_manager.controller import (
-    GATHER_SECONDS_MAX,
-    GATHER_SECONDS_MAX_URGENT,
+    GATHER_SECONDS_PER_OBJECT,
+    URGENT_SECONDS_PER_OBJECT,
     Controller,
     ControllerContext,
 )
@@ -67,7 +67,7 @@ class ReplicaSetController(Controller):
         count = self.pods.count_by_index(indexes.BY_CONTROLLER, owner.uid) if owner is not None and owner.uid else 0
         was_active = old is not None and pod_facts.is_active(old)
         lost = was_active and (new is None or not pod_facts.is_active(new))
-        self.enqueue_gathered(key, count, GATHER_SECONDS_MAX_URGENT if lost else GATHER_SECONDS_MAX)
+        self.enqueue_gathered(key, count, URGENT_SECONDS_PER_OBJECT if lost else GATHER_SECONDS_PER_OBJECT)
 
     def _observe(self, key: str, pod: Pod, *, gone: bool) -> None:
         if len(self.expectations):
@@ -141,7 +141,17 @@ class ReplicaSetController(Controller):
         return await pod_control.in_batches(plan.delete, delete, initial=max(1, len(plan.delete)))
 
     def _related_on_node(self, owner: Any) -> Any:
-        """Counts, per node, the active pods of all ReplicaSets of the same Deployment."""
+        """Counts, per node, the active pods of all ReplicaSets of the same Deployment; at the first question."""
+        counts: dict[str, int] = {}
+
+        def count(node: str) -> int:
+            if not counts:
+                counts.update(self._count_related(owner))
+            return counts.get(node, 0)
+
+        return count
+
+    def _count_related(self, owner: Any) -> dict[str, int]:
         parent = meta.controller_of(owner)
         related = [owner]
         if parent is not None and parent.uid:
@@ -152,7 +162,7 @@ class ReplicaSetController(Controller):
                 if pod_facts.is_active(pod):
                     node = pod_facts.node_name(pod)
                     counts[node] = counts.get(node, 0) + 1
-        return lambda node: counts.get(node, 0)
+        return counts
 
     # Status
 

@@ -108,7 +108,7 @@ def count_replicas(
             continue
         replicas += 1
         labels = pod.metadata.labels
-        if all(labels.get(key) == value for key, value in template_labels.items()):
+        if template_labels is labels or template_labels.items() <= labels.items():
             labeled += 1
         if not pod_facts.is_ready(pod):
             continue
