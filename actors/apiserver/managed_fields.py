@@ -165,7 +165,7 @@ def reset_fields(subresource: str, has_status: bool) -> tuple[Path, ...]:
     """What a request cannot set, and therefore cannot own: status from outside, the rest through status."""
     if subresource == "status":
         return (("f:spec",),)
-    return (("f:status",),) if has_status and not subresource else ()
+    return (("f:status",),) if has_status else ()
 
 
 def track_update(

@@ -32,6 +32,7 @@ VALUE_STRUCTS: Final = frozenset(
         ("ContainerStatus", "state"),
         ("ContainerStatus", "lastState"),
         ("Event", "source"),
+        ("NetworkPolicySpec", "podSelector"),
     }
 )
 
@@ -98,6 +99,10 @@ class Node:
 
     def declares(self, field: str) -> bool:
         return self.form == "struct" and field in self.fields
+
+    def leaves_out(self, field: str, value: Any) -> bool:
+        """Whether a value is what Go's encoding leaves out, or shows in every object: the empty text of a struct."""
+        return value == "" and bool(self.name) and self.child(field).form == "scalar"
 
     def child(self, field: str) -> "Node":
         """The schema of a map's or struct's entry."""
@@ -220,7 +225,7 @@ def schema_of_openapi(schema: Mapping[str, Any]) -> Node:
     """The schema of a custom resource, from its structural OpenAPI schema (`x-kubernetes-*` as the CRD page says)."""
     root = openapi_node(schema)
     fields = {**root.fields, "metadata": DEDUCED_OBJECT.fields["metadata"]}
-    return Node("struct", fields=lambda: {**DEDUCED_OBJECT.fields, **fields})
+    return Node("struct", fields=lambda: {**DEDUCED_OBJECT.fields, **fields}, always=_object_always)
 
 
 def openapi_node(schema: Mapping[str, Any]) -> Node:
@@ -255,5 +260,9 @@ def _object_fields() -> Mapping[str, Node]:
     return {"apiVersion": DEDUCED_SCALAR, "kind": DEDUCED_SCALAR, "metadata": struct_node(ObjectMeta)}
 
 
-DEDUCED_OBJECT = Node("struct", fields=_object_fields)
+def _object_always() -> Mapping[str, Any]:
+    return {"metadata": {}}
+
+
+DEDUCED_OBJECT = Node("struct", fields=_object_fields, always=_object_always)
 """A custom resource without a schema: its metadata is every object's, the rest is deduced."""

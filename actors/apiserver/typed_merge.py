@@ -110,7 +110,8 @@ def _compare(old: Any, new: Any, node: Node, path: Path, found: Comparison) -> N
         if node.always:
             before, after = filled(before, node), filled(after, node)
         for key in {**before, **after}:
-            _compare(before.get(key, ABSENT), after.get(key, ABSENT), node.child(key), (*path, f"f:{key}"), found)
+            if key in before or not node.leaves_out(key, after[key]):
+                _compare(before.get(key, ABSENT), after.get(key, ABSENT), node.child(key), (*path, f"f:{key}"), found)
         if not before and not after:
             found.modified.add(path)
 
@@ -153,7 +154,8 @@ def created(value: Any, node: Node) -> dict[str, Any]:
     for key in sorted(value):
         child, inner = value[key], node.child(key)
         if key not in always:
-            tree[f"f:{key}"] = _came(child, inner)
+            if not node.leaves_out(key, child):
+                tree[f"f:{key}"] = _came(child, inner)
         elif child != always[key]:
             below = {} if inner.atomic or not child else created(child, inner)
             if below or inner.atomic or not child:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kubeloop.actors.api.apps_v1 import Deployment
-from kubeloop.actors.api.core_v1 import ConfigMap, Pod, PodTemplate, Service
+from kubeloop.actors.api.core_v1 import ConfigMap, Event, Pod, PodTemplate, Service
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.networking_v1 import NetworkPolicy
 from kubeloop.actors.apiserver import managed_fields
@@ -361,3 +361,19 @@ def test_a_path_added_to_encoded_fields_is_the_set_with_it() -> None:
         assert list(encoded["f:a"]) == [".", "f:b", 'k:{"n":1}']
         assert all(owns(encoded, path) for path in paths)
     assert not owns(encode({("f:a", "f:b")}), ("f:a",))
+
+
+def test_what_every_object_shows_is_nobodys() -> None:
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {},
+        "spec": {"podSelector": {}},
+    }
+    assert owners(update(None, policy, "m", schema=NetworkPolicy)) == {}
+    assert owners(update(None, {**config_map(), "kind": "Widget"}, "m", schema=None)) == {}
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "reportingComponent": "", "reason": "R"}
+    assert owners(update(None, event, "m", schema=Event)) == {("m", "Update"): {"f:reason": {}}}
+    live = {**event, "metadata": {"managedFields": update(None, event, "m", schema=Event)["metadata"]["managedFields"]}}
+    changed = update(live, {**live, "reportingInstance": "", "type": "Normal"}, "n", schema=Event)
+    assert owners(changed)["n", "Update"] == {"f:type": {}}
