@@ -39,6 +39,9 @@ WINDOWS = sys.platform == "win32"
 INHERITED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "WINDIR")
 EXEC_OUTPUT_BYTES_MAX = 1 << 20
 PIPE_LINGER_SECONDS = 1.0  # how long output of a dead container's stray children is still taken
+REAP_SECONDS = (
+    0.05  # a killed process is dead by then; closing its transport before would reap it behind asyncio's back
+)
 SPAWN_OPTIONS: Mapping[str, Any] = (
     {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if WINDOWS else {"start_new_session": True}
 )
@@ -105,16 +108,21 @@ class ProcessBackend:
             if container.timer is not None:
                 container.timer.cancel()
             if container.transport is not None:
-                container.killed = True
-                if not container.exited.is_set():
-                    _kill_group(container.status.pid)
-                container.transport.close()
+                self._kill_and_close(container, container.transport)
             container.log.close(self.now())
         self._containers.clear()
         self._sandboxes.clear()
         if self._root is not None and self._given_root is None:
             shutil.rmtree(self._root, ignore_errors=True)
         self._root = None
+
+    def _kill_and_close(self, container: _Container, transport: asyncio.SubprocessTransport) -> None:
+        container.killed = True
+        if container.exited.is_set():
+            transport.close()
+        else:
+            _kill_group(container.status.pid)
+            self._host.clock.call_later(REAP_SECONDS, transport.close)
 
     async def aclose(self) -> None:
         alive = [c for c in self._containers.values() if c.transport is not None and not c.exited.is_set()]
@@ -253,8 +261,10 @@ class ProcessBackend:
             signal=killed_by,
             reason="Completed" if code == 0 else "Error",
         )
-        self._host.clock.call_later(PIPE_LINGER_SECONDS, transport.close)
-        if container.status.id in self._containers:
+        if container.status.id not in self._containers:  # the runtime has crashed, or it was removed
+            transport.close()
+        else:
+            self._host.clock.call_later(PIPE_LINGER_SECONDS, transport.close)
             self._host.emit(m.ContainerEvent("CONTAINER_STOPPED_EVENT", container.status))
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:

@@ -14,7 +14,7 @@ NODE_PORT_HOST = "127.0.0.1"
 
 
 class Listeners:
-    """By service key and port. `service_cidr` empty: all on 127.0.0.1, where ports give way to free ones."""
+    """By service key and port. `service_cidr` empty: all on 127.0.0.1, at free ports, as pods listen there too."""
 
     def __init__(self, proxy: "KubeProxy", service_cidr: str) -> None:
         self._proxy = proxy
@@ -47,7 +47,7 @@ class Listeners:
         for port, rule in tcp.items():
             listener = listeners.get(port)
             if listener is None:
-                listener = self._listen(key, rule, self._host(key), rule.port)
+                listener = self._listen(key, rule, self._host(key), rule.port if self._network is not None else 0)
                 if listener is not None:
                     listeners[port] = listener
             if listener is not None:

@@ -37,7 +37,7 @@ Story = Callable[[World], Awaitable[None]]
 
 def play(story: Story, **options: Any) -> None:
     async def main() -> None:
-        async with world(**options) as one:
+        async with world(**options) as one, asyncio.timeout(100_000):
             await story(one)
 
     simulate(main(), seed=1)
