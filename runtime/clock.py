@@ -8,6 +8,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+UUID4_FIXED_BITS = 0x4 << 76 | 0x8 << 60  # version 4, variant of RFC 9562
+UUID4_RANDOM_BITS = ~(0xF << 76 | 0xC << 60)
+
 
 class Clock:
     """Time and chance of one system.
@@ -16,7 +19,7 @@ class Clock:
     epoch: the unix time at which the loop's time is 0, for virtual time; None follows the wall clock.
     """
 
-    __slots__ = ("_epoch", "random", "seed")
+    __slots__ = ("_epoch", "_text", "_text_second", "random", "seed")
 
     def __init__(self, seed: int | None = None, epoch: float | None = None) -> None:
         if seed is None:
@@ -24,6 +27,8 @@ class Clock:
         self.seed = seed
         self.random = random.Random(seed)
         self._epoch = epoch
+        self._text_second = -1
+        self._text = ""
 
     def now(self) -> float:
         """Unix time in seconds."""
@@ -37,7 +42,11 @@ class Clock:
 
     def now_rfc3339(self) -> str:
         """As metav1.Time is written: `2026-01-01T00:00:00Z`."""
-        return format_rfc3339(self.now())
+        second = int(self.now())
+        if second != self._text_second:
+            self._text_second = second
+            self._text = format_rfc3339(second)
+        return self._text
 
     def now_rfc3339_micro(self) -> str:
         """As metav1.MicroTime is written: `2026-01-01T00:00:00.000000Z`."""
@@ -45,9 +54,9 @@ class Clock:
 
     def uuid4(self) -> str:
         """A random UUID (RFC 9562, version 4) from the seeded source."""
-        digits = f"{self.random.getrandbits(128):032x}"
-        variant = "89ab"[int(digits[16], 16) & 3]
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+        bits = self.random.getrandbits(128) & UUID4_RANDOM_BITS | UUID4_FIXED_BITS
+        digits = f"{bits:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def stream(self, name: str) -> random.Random:
         """A source of chance of its own, so that who uses it disturbs nobody else's numbers."""
