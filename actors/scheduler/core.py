@@ -15,13 +15,14 @@ from kubeloop.actors.scheduler.engine import Engine
 from kubeloop.actors.scheduler.framework import Event
 from kubeloop.actors.scheduler.needs import PodInfo
 from kubeloop.actors.scheduler.plugins.scheduling_gates import SchedulingGates, gated
-from kubeloop.actors.scheduler.preemption import plan_preemption
+from kubeloop.actors.scheduler.preemption import Plan, plan_preemption
 from kubeloop.actors.scheduler.queue import QueuedPod, SchedulingQueue
 
 if TYPE_CHECKING:
     from kubeloop.actors.api.core_v1 import Node, Pod
     from kubeloop.actors.api.policy_v1 import PodDisruptionBudget
     from kubeloop.actors.scheduler.cache import NodeRow
+    from kubeloop.actors.scheduler.diagnosis import Diagnosis
 
 TERMINAL = ("Succeeded", "Failed")
 DECISION_COST = 40
@@ -68,6 +69,8 @@ class Core:
         self._bound: dict[str, str] = {}
         """uid -> node, of all pods counted in the cache."""
         self.budgets: Callable[[], Iterable[PodDisruptionBudget]] = tuple
+        self._hopeless: tuple[tuple[Any, ...], Plan] = ((), Plan(None, (), ""))
+        """The last preemption that came to nothing, and for what."""
         self.cost = 0
         """Work done since last set to zero; 1 is about a microsecond or two."""
 
@@ -211,8 +214,7 @@ class Core:
     def _refused(self, queued: QueuedPod, now: float) -> list[Action]:
         info = queued.info
         diagnosis = self.engine.explain(info)
-        plan = plan_preemption(self.engine, info, diagnosis, self.budgets())
-        self.cost += self.cluster.capacity // 4
+        plan = self._plan(info, diagnosis)
         self.queue.refused(queued, diagnosis.plugins, self.engine.events_of(diagnosis.plugins), now)
         message = diagnosis.message(plan.message)
         if plan.node_name is not None:
@@ -223,6 +225,20 @@ class Core:
             self.engine.unnominate(info.uid)
             nominated = ""
         return [Refuse(info.pod, message, nominated=nominated)]
+
+    def _plan(self, info: PodInfo, diagnosis: Diagnosis) -> Plan:
+        """Preemption for the pod; what came to nothing for an equal pod a moment ago is not tried again."""
+        spec = info.pod.spec
+        policy = spec.preemption_policy if spec is not None else None
+        evaluation = self.engine.evaluation(info)
+        key = (evaluation, evaluation.position, info.priority, policy)
+        if key == self._hopeless[0] and not self.engine.nominated:
+            return self._hopeless[1]
+        plan = plan_preemption(self.engine, info, diagnosis, self.budgets())
+        self.cost += self.cluster.capacity // 4
+        if plan.node_name is None and not self.engine.nominated:
+            self._hopeless = (key, plan)
+        return plan
 
     def _preempt(self, info: PodInfo, node_name: str, victims: Iterable[PodInfo], message: str) -> list[Action]:
         actions: list[Action] = []

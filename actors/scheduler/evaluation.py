@@ -61,6 +61,8 @@ class Evaluation:
         """Rows whose total was ``_best`` when they were put here; checked again when taken."""
         self._taken = -1
         """The row last given out, until its change is seen."""
+        self._refused: tuple[tuple[int, int, int], Diagnosis] | None = None
+        """The last ``explain``, and where the logs were."""
 
     def _start(self, plugins: Sequence[tuple[Plugin, int]]) -> None:
         for plugin, _ in plugins:
@@ -206,7 +208,7 @@ class Evaluation:
 
     def best(self, choose: Choose) -> NodeRow | None:
         """The node with the highest total, ``choose`` among equals; None when no node fits."""
-        if self.rejection is not None:
+        if self.rejection is not None or (self._refused is not None and self._refused[0] == self.position):
             return None
         self._refresh()
         if self._whole or self._renew:
@@ -267,8 +269,20 @@ class Evaluation:
         reason = f"node(s) didn't satisfy plugin(s) [{' '.join(self._allowed_by)}]"
         return Status(Code.UNRESOLVABLE, (reason,), self._allowed_by[0])
 
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Changes with everything that an evaluation depends on."""
+        cluster = self.cluster
+        return cluster.node_log.head, cluster.usage_log.head, cluster.objects_version
+
     def explain(self) -> Diagnosis:
-        """Why no node fits: the first refusal of each node, counted."""
+        """Why no node fits: the first refusal of each node, counted. Kept until something changes."""
+        if self._refused is None or self._refused[0] != self.position:
+            self._refused = (self.position, self._explain())
+            self.cost += self.cluster.capacity // 8
+        return self._refused[1]
+
+    def _explain(self) -> Diagnosis:
         cluster = self.cluster
         if self.rejection is not None:
             return Diagnosis(cluster.count, self.rejection, ())

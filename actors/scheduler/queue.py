@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kubeloop.actors.scheduler.framework import Event
@@ -56,7 +56,8 @@ class SchedulingQueue:
     def __init__(self) -> None:
         self._pods: dict[str, QueuedPod] = {}
         self._active: list[tuple[int, float, int, str]] = []
-        self._backoff: list[tuple[float, int, str]] = []
+        self._backoff: list[tuple[int, int, float, int, str]] = []
+        """End of the backoff in whole seconds, and then as in ``_active``: within a second the order is by priority."""
         self._by_event: dict[Event, dict[str, QueuedPod]] = {}
         self._tickets = 0
         self._counts = dict.fromkeys((ACTIVE, BACKOFF, UNSCHEDULABLE, GATED, IN_FLIGHT), 0)
@@ -131,8 +132,8 @@ class SchedulingQueue:
         found = None
         while self._backoff and found is None:
             entry = heapq.heappop(self._backoff)
-            queued = self._pods.get(entry[2])
-            if queued is None or queued.place != BACKOFF or queued.ticket != entry[1]:
+            queued = self._pods.get(entry[4])
+            if queued is None or queued.place != BACKOFF or queued.ticket != entry[3]:
                 continue
             if queued.after_error:
                 kept.append(entry)
@@ -178,7 +179,7 @@ class SchedulingQueue:
     def wake(self, now: float) -> None:
         """Lets go those whose backoff is over, or who have been in the pool too long."""
         while self._backoff and self._backoff[0][0] <= now:
-            _, ticket, uid = heapq.heappop(self._backoff)
+            *_, ticket, uid = heapq.heappop(self._backoff)
             queued = self._pods.get(uid)
             if queued is not None and queued.place == BACKOFF and queued.ticket == ticket:
                 self._leave(queued)
@@ -191,7 +192,7 @@ class SchedulingQueue:
 
     def next_wake(self) -> float | None:
         """When ``wake`` has to be called next; None: never, while nothing else happens."""
-        times = [self._backoff[0][0]] if self._backoff else []
+        times: list[float] = [self._backoff[0][0]] if self._backoff else []
         if self._unschedulable:
             times.append(next(iter(self._unschedulable.values())).since + UNSCHEDULABLE_MAX_SECONDS)
         return min(times, default=None)
@@ -221,7 +222,8 @@ class SchedulingQueue:
 
     def _back_off(self, queued: QueuedPod) -> None:
         self._enter(queued, BACKOFF)
-        heapq.heappush(self._backoff, (queued.since + queued.backoff_seconds, queued.ticket, queued.info.uid))
+        end = int(queued.since + queued.backoff_seconds)
+        heapq.heappush(self._backoff, (end, -queued.info.priority, queued.since, queued.ticket, queued.info.uid))
 
     def _enter(self, queued: QueuedPod, place: str) -> None:
         self._tickets += 1
@@ -237,8 +239,3 @@ class SchedulingQueue:
             for event in queued.events:
                 self._by_event[event].pop(queued.info.uid, None)
         queued.place = ""
-
-
-def explain_counts(queue: SchedulingQueue) -> Any:
-    """Numbers for the dashboard: pods by place."""
-    return queue.counts
