@@ -38,6 +38,7 @@ MANAGER_BYTES_MAX = 128
 UPDATE_MANAGERS_MAX = 10
 BEFORE_FIRST_APPLY = "before-first-apply"
 ANCIENT_CHANGES = "ancient-changes"
+ENTRY_FIELDS = ("manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource")
 NOBODYS: frozenset[Path] = frozenset(
     {
         ("f:apiVersion",),
@@ -155,6 +156,15 @@ def write_managers(managers: Managers) -> list[dict[str, Any]]:
         }
         entries.append({key: value for key, value in entry.items() if value != ""})
     return sorted(entries, key=_entry_order)
+
+
+def in_wire_order(document: Any) -> Any:
+    """The document with its managedFields' entries spelled in the API's order of fields."""
+    entries = entries_of(document) if isinstance(document, dict) and isinstance(document.get("metadata"), dict) else ()
+    if not entries:
+        return document
+    spelled = [{key: entry[key] for key in ENTRY_FIELDS if key in entry} for entry in entries]
+    return {**document, "metadata": {**document["metadata"], "managedFields": spelled}}
 
 
 def _entry_order(entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -323,7 +333,7 @@ def server_side_apply(
             merged = prune(merged, managers, last.fields, node)
         changes = compare(current, merged, node)
     except ListKeyError as error:
-        raise bad_request(f"failed to create typed patch object ({described(patch)}): {error}") from None
+        raise not_appliable(patch, [str(error)]) from None
     changed = without(changes.added | changes.modified, reset)
     if not force:
         check_conflicts(managers, identity, changed)
@@ -345,6 +355,12 @@ def check_appliable(patch: Mapping[str, Any], api_version: str) -> None:
         raise bad_request(
             f"incorrect version specified in apply patch. Specified patch version: {given}, expected: {api_version}"
         )
+
+
+def not_appliable(patch: Mapping[str, Any], problems: Sequence[str]) -> StatusError:
+    """400 for an object that its type's schema does not allow (where the API server answers 500)."""
+    text = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {problem}" for problem in problems)
+    return bad_request(f"failed to create typed patch object ({described(patch)}): {text}")
 
 
 def described(patch: Mapping[str, Any]) -> str:

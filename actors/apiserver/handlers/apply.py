@@ -77,10 +77,12 @@ def read_apply(call: Call, options: WriteOptions) -> dict[str, Any]:
         body = codec.to_builtins(body)
     if not isinstance(body, dict):
         raise errors.bad_request("error decoding YAML: the body is not an object")
-    found = codec.decode_object(body, call.route.resource.type)
-    if found.unknown and options.field_validation == "Strict":
-        texts = ", ".join(f'unknown field "{path}"' for path in found.unknown)
-        raise errors.bad_request(f"failed to create typed patch object: {texts}")
+    try:
+        found = codec.decode_object(body, call.route.resource.type)
+    except codec.DecodeError as error:
+        raise managed_fields.not_appliable(body, [str(error)]) from None
+    if found.unknown:
+        raise managed_fields.not_appliable(body, [f".{path}: field not declared in schema" for path in found.unknown])
     given = metadata.current_metadata(found.obj)
     if given.name and given.name != call.name:
         raise write.name_mismatch(call, given.name)

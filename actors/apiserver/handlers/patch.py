@@ -167,5 +167,7 @@ def decode_patched(call: Call, patched: dict[str, Any], expected: Expected, opti
 
 
 def invalid_patch(document: Any, text: str) -> errors.StatusError:
-    shown = msgspec.json.encode(document).decode()
+    from kubeloop.actors.apiserver.managed_fields import in_wire_order
+
+    shown = msgspec.json.encode(in_wire_order(document)).decode()
     return errors.invalid("", "", "", [FieldError("FieldValueInvalid", "patch", shown, text)])
