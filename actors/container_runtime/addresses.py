@@ -10,12 +10,13 @@ class AddressesExhausted(Exception):
 class AddressPool:
     """Host addresses of a CIDR but the first (the node's own); an address is given out again as late as possible."""
 
-    __slots__ = ("_first", "_last", "_size", "_used", "cidr")
+    __slots__ = ("_first", "_last", "_size", "_used", "cidr", "node_address")
 
     def __init__(self, cidr: str) -> None:
         network = ipaddress.ip_network(cidr)
         self.cidr = cidr
         self._first = int(network.network_address) + 2
+        self.node_address = str(network.network_address + 1)
         self._size = network.num_addresses - 3
         if network.version != 4 or self._size < 1:
             raise ValueError(f"pod range {cidr!r}: need an IPv4 network with at least 4 addresses")

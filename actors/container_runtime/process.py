@@ -148,7 +148,9 @@ class ProcessBackend:
 
     async def run_pod_sandbox(self, config: m.PodSandboxConfig) -> m.PodSandboxStatus:
         try:
-            address = self._pool.allocate() if self._pool is not None else "127.0.0.1"
+            address = "127.0.0.1"
+            if self._pool is not None:
+                address = self._pool.node_address if config.host_network else self._pool.allocate()
         except AddressesExhausted as error:
             raise m.RuntimeServiceError(str(error), reason="FailedCreatePodSandBox") from None
         sandbox = m.PodSandboxStatus(new_id(self._host.clock), config, self.now(), address)

@@ -147,7 +147,7 @@ class SimBackend:
         if self._pool is None:
             self._pool = AddressPool(self._pod_cidr)
         try:
-            address = self._pool.allocate()
+            address = self._pool.node_address if config.host_network else self._pool.allocate()
         except AddressesExhausted as error:
             raise m.RuntimeServiceError(str(error), reason="FailedCreatePodSandBox") from None
         clock = self._host.clock

@@ -1,6 +1,5 @@
 """Starting and stopping one container for a pod worker: config, hooks, events, in the order a kubelet does it."""
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -11,10 +10,11 @@ from kubeloop.actors.kubelet import environment
 from kubeloop.actors.kubelet.backoff import raised
 from kubeloop.actors.kubelet.environment import ConfigError
 from kubeloop.actors.kubelet.prober import Prober
-from kubeloop.actors.kubelet.probes import check_network, probe_states
+from kubeloop.actors.kubelet.probes import Outcome, check_within, probe_states
 from kubeloop.actors.kubelet.record import ContainerRecord
 from kubeloop.actors.kubelet.volumes import VolumeError, mounts
 from kubeloop.runtime.actor import ActorStopped
+from kubeloop.runtime.tasks import ChildCancelled
 
 if TYPE_CHECKING:
     from kubeloop.actors.kubelet.worker import PodWorker
@@ -137,14 +137,14 @@ async def _config(worker: "PodWorker", container: Container, attempt: int, init:
 
 
 async def stop_container(
-    worker: "PodWorker", container: Container | None, record: ContainerRecord, grace_seconds: float
+    worker: "PodWorker", container: Container | None, record: ContainerRecord, grace_seconds: float, hook: bool
 ) -> None:
-    """preStop hook, SIGTERM, SIGKILL; the worker is told when it is over."""
+    """preStop hook (if `hook`), SIGTERM, SIGKILL; the worker is told when it is over."""
     kubelet, status = worker.kubelet, record.status
     assert status is not None
     left = grace_seconds
     lifecycle = container.lifecycle if container is not None else None
-    if lifecycle is not None and lifecycle.pre_stop is not None and grace_seconds > 0:
+    if hook and lifecycle is not None and lifecycle.pre_stop is not None and grace_seconds > 0:
         begun = kubelet.clock.now()
         problem = await _hook(worker, container, status.id, lifecycle.pre_stop, grace_seconds)
         if problem:
@@ -175,10 +175,8 @@ async def _hook(worker: "PodWorker", container: Any, container_id: str, handler:
             return f"command '{' '.join(handler.exec.command)}' exited with {result.exit_code}: {output}"
         if kubelet.runtime.scripted_probes:
             return ""
-        async with asyncio.timeout(limit_seconds or None):
-            outcome = await check_network(handler, container, worker.address())
+        check = (check_within, handler, container, worker.address(), limit_seconds)
+        outcome: Outcome = await kubelet.spawn(*check, name="hook")
         return "" if outcome.success else outcome.message
-    except TimeoutError:
-        return f"timed out after {limit_seconds:g}s"
-    except (cri.RuntimeServiceError, ActorStopped) as error:
+    except (ChildCancelled, cri.RuntimeServiceError, ActorStopped) as error:
         return str(error)

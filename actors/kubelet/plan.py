@@ -80,6 +80,7 @@ def plan_pod(pod: Pod, sandbox: PodSandboxStatus | None, records: Mapping[str, C
     kill = [
         Kill(name, record.kill_message) for name, record in records.items() if record.kill_message and record.running
     ]
+    kill += _changed(spec, records)
     wake_at = NEVER_MIND
     if spec.init_containers:
         waiting, start, wake_at = _plan_init(spec, records, policy, sandbox.id, now)
@@ -128,6 +129,19 @@ def _plan_init(
         if what in (START, WAIT) or (what == RUNNING and not (sidecar and record is not None and record.started)):
             return WAIT, start, wake_at
     return "", start, wake_at
+
+
+def _changed(spec: Any, records: Mapping[str, ContainerRecord]) -> list[Kill]:
+    """Running containers whose image is another in the pod's spec by now."""
+    found = []
+    for container in (*spec.containers, *spec.init_containers):
+        record = records.get(container.name or "")
+        if record is None or record.status is None or not record.running or record.kill_message:
+            continue
+        if record.status.image != (container.image or ""):
+            message = f"Container {container.name} definition changed, will be restarted"
+            found.append(Kill(container.name or "", message))
+    return found
 
 
 def _ran_in(record: ContainerRecord | None, sandbox_id: str) -> bool:

@@ -12,11 +12,12 @@ from kubeloop.actors.kubelet.probes import (
     STARTUP,
     Outcome,
     ProbeState,
-    check_network,
+    check_within,
     timed_out,
 )
 from kubeloop.actors.kubelet.record import ContainerRecord
 from kubeloop.runtime.actor import ActorStopped
+from kubeloop.runtime.tasks import ChildCancelled
 
 if TYPE_CHECKING:
     from kubeloop.actors.kubelet.worker import PodWorker
@@ -83,7 +84,7 @@ class Prober:
                 outcome, until = Outcome(answer.success, answer.message), answer.until
             else:
                 outcome = await self._check_process(state)
-        except (cri.RuntimeServiceError, ActorStopped):
+        except (cri.RuntimeServiceError, ActorStopped, ChildCancelled):
             return  # the container has gone, or its runtime: the event about that is on its way
         if self.closed:
             return
@@ -104,10 +105,9 @@ class Prober:
                 result: cri.ExecResult = await worker.kubelet.ask_runtime(request)
                 text = (result.stdout + result.stderr).decode(errors="replace")
                 return Outcome(result.exit_code == 0, text)
-            async with asyncio.timeout(state.timeout_seconds):
-                return await check_network(probe, self._container, pod_ip)
-        except TimeoutError:
-            return Outcome(False, timed_out(probe, self._container, pod_ip))
+            check = (check_within, probe, self._container, pod_ip, state.timeout_seconds)
+            outcome: Outcome = await worker.kubelet.spawn(*check, name="probe")
+            return outcome
         except cri.RuntimeServiceError as error:
             if error.reason != "DeadlineExceeded":
                 raise

@@ -97,6 +97,15 @@ async def check_network(probe: Any, container: Container, pod_ip: str) -> Outcom
     return Outcome(False, "missing probe handler")
 
 
+async def check_within(probe: Any, container: Container, pod_ip: str, limit_seconds: float) -> Outcome:
+    """The same with a limit (0: none). To be run as a task: a time limit binds to the task that it is set in."""
+    try:
+        async with asyncio.timeout(limit_seconds or None):
+            return await check_network(probe, container, pod_ip)
+    except TimeoutError:
+        return Outcome(False, timed_out(probe, container, pod_ip))
+
+
 async def _connect(host: str, port: int) -> Outcome:
     try:
         _, writer = await asyncio.open_connection(host, port)
@@ -146,7 +155,7 @@ def _request(host: str, port: int, path: str, headers: Sequence[Any]) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def timed_out(probe: Probe, container: Container, pod_ip: str) -> str:
+def timed_out(probe: Any, container: Container, pod_ip: str) -> str:
     """What the event says of a check that took too long."""
     if probe.http_get is not None:
         url = http_url(probe.http_get, container, pod_ip)[0]

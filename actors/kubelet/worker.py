@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STEPS_MAX = 100  # plans made in one go; each starts at least one container
 STATUS_TRIES_MAX = 5
+VOLUME_SECONDS = 60.0
 TERMINATION_GRACE_SECONDS = 30.0
 FORCED_GRACE_SECONDS = 1.0
 DEADLINE = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
@@ -42,6 +43,7 @@ class PodWorker:
     __slots__ = (
         "admitted", "busy", "dirty", "end_by", "failures", "fate", "gone", "key", "kubelet", "name", "namespace", "pod",
         "probers", "queued", "records", "reporting", "sandbox", "sandboxes_made", "stopping", "timer", "uid",
+        "volumes_until",
     )  # fmt: skip
 
     def __init__(self, kubelet: "Kubelet", pod: Pod) -> None:
@@ -64,6 +66,7 @@ class PodWorker:
         self.gone = False
         self.busy = self.dirty = self.queued = False
         self.failures = 0
+        self.volumes_until = 0.0
         self.reporting: PodStatus | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -181,7 +184,7 @@ class PodWorker:
             self.fate = replace(self.fate, ended=True)
             await self._finish()
             return
-        wake_at = min(plan.wake_at, self._refresh_readiness())
+        wake_at = min(plan.wake_at, self._refresh_readiness(), await self._renew_volumes())
         if wake_at < NEVER_MIND:
             self._tell_backoff()
         await self._report()
@@ -229,6 +232,20 @@ class PodWorker:
             if not record.ready:
                 wake_at = min(wake_at, status.ready_at)
         return wake_at
+
+    async def _renew_volumes(self) -> float:
+        """Volumes follow their ConfigMaps and Secrets, once a minute; when next (never without volumes)."""
+        spec, now = self.pod.spec, self.kubelet.clock.now()
+        if spec is None or not spec.volumes or not self.kubelet.runtime.volumes_dir or self.sandbox is None:
+            return NEVER_MIND
+        if now >= self.volumes_until:
+            if self.volumes_until:
+                try:
+                    await self.kubelet.dependencies.set_up_volumes(self)
+                except VolumeError as error:
+                    self.event("Warning", "FailedMount", str(error))
+            self.volumes_until = now + VOLUME_SECONDS
+        return self.volumes_until
 
     def _deadline(self) -> float:
         spec, status = self.pod.spec, self.pod.status
@@ -287,7 +304,7 @@ class PodWorker:
                 self.event("Normal", "Killing", kill.message or f"Stopping container {kill.name}", container)
             self.close_prober(kill.name)
             record.ready = False
-            self.kubelet.drive(stop_container, self, container, record, grace)
+            self.kubelet.drive(stop_container, self, container, record, grace, before is None)
 
     def _grace(self, container: Container | None, kill: Kill) -> float:
         spec = self.pod.spec

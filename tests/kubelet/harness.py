@@ -58,6 +58,11 @@ class World:
                 await asyncio.sleep(0.01)
             return found  # type: ignore[return-value]
 
+    async def until_true(self, condition: Callable[[], Awaitable[bool]], timeout_seconds: float = 30.0) -> None:
+        async with asyncio.timeout(timeout_seconds):
+            while not await condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def running(self, name: str = "web") -> Pod:
         return await self.until(is_ready, name)
 

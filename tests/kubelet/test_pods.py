@@ -327,6 +327,19 @@ def test_containers_that_died_with_their_runtime_are_started_again(whole_node: b
     play(story)
 
 
+def test_a_new_image_restarts_the_container() -> None:
+    async def story(one: World) -> None:
+        await one.run()
+        pod = await one.running()
+        assert pod.spec is not None
+        await one.client.patch("pods", "web", {"spec": {"containers": [{"name": "app", "image": "app:2"}]}}, "default")
+        pod = await one.until(lambda pod: container(pod).image_id == "app:2" and is_ready(pod))
+        assert container(pod).restart_count == 1
+        assert ("Killing", "Container app definition changed, will be restarted") in await one.events()
+
+    play(story)
+
+
 def test_the_lease_is_renewed_and_a_deleted_node_comes_back() -> None:
     async def story(one: World) -> None:
         async def renewed() -> str | None:
