@@ -107,5 +107,10 @@ class Call:
     def strategy_context(self, dry_run: bool = False) -> StrategyContext:
         server = self.server
         return StrategyContext(
-            clock=server.context.clock, get=server.lookup, list=server.lookup_all, user=self.user.name, dry_run=dry_run
+            clock=server.context.clock,
+            get=server.lookup,
+            list=server.lookup_all,
+            user=self.user.name,
+            groups=self.user.groups,
+            dry_run=dry_run,
         )

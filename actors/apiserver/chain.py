@@ -34,6 +34,9 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
 }
 
 
+NAMELESS = ("create", "list", "deletecollection", "watch")  # what is asked of a collection
+
+
 async def handle(server: "ApiServer", request: Request) -> Response:
     """Answers one request, or raises StatusError."""
     call = await begin(server, request)
@@ -98,7 +101,7 @@ def allowed(route: Route, request: Request) -> bool:
     if request.subresource:
         verbs = route.subresources.get(request.subresource)
         return verbs is not None and request.verb in verbs
-    if request.verb not in route.verbs:
+    if request.verb not in route.verbs or bool(request.name) is (request.verb in NAMELESS):
         return False
     if route.resource.namespaced and not request.namespace:
         return request.verb in ("list", "watch")

@@ -1,0 +1,215 @@
+"""Over HTTP: media types, credentials, streams, and what a server says to bad input. It lives on after all of it."""
+
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kubeloop.actors.apiserver import limits
+from kubeloop.actors.apiserver.http import HttpServer
+from tests.apiserver.conftest import Server
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+JSON = "application/json"
+PATCH = "application/merge-patch+json"
+
+
+class Http:
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self.session = session
+        self.base = base
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, Any, aiohttp.ClientResponse]:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        given = {key.replace("_", "-"): value for key, value in headers.items()}
+        given.setdefault("Authorization", "Bearer secret")
+        if data is not None:
+            given.setdefault("Content-Type", JSON)
+        async with self.session.request(method, self.base + path, data=data, headers=given) as response:
+            raw = await response.read()
+            try:
+                return response.status, json.loads(raw), response
+            except ValueError:
+                return response.status, raw.decode(), response
+
+
+@pytest.fixture
+async def ask(http: HttpServer) -> AsyncIterator[Http]:
+    async with aiohttp.ClientSession() as session:
+        yield Http(session, f"http://127.0.0.1:{http.port}")
+
+
+async def test_no_valid_credential_is_unauthorized_but_health_and_version_are_open(ask: Http) -> None:
+    for token in ("", "Bearer wrong", "Basic c2VjcmV0"):
+        code, body, _ = await ask("GET", CONFIG_MAPS, Authorization=token)
+        assert (code, body["reason"], body["message"]) == (401, "Unauthorized", "Unauthorized")
+    for path in ("/healthz", "/livez", "/readyz", "/readyz/etcd", "/version"):
+        assert (await ask("GET", path, Authorization=""))[0] == 200
+    assert "[+]etcd ok" in (await ask("GET", "/readyz?verbose", Authorization=""))[1]
+
+
+# (method, path, body, headers) -> (code, reason, what the message contains)
+BAD_INPUT = [
+    ("POST", CONFIG_MAPS, b"", {}, 400, "BadRequest", "unexpected end of JSON input (<empty>)"),
+    ("POST", CONFIG_MAPS, b'{"metadata":', {}, 400, "BadRequest", "unexpected end of JSON input"),
+    ("POST", CONFIG_MAPS, b"plain", {}, 400, "BadRequest", "invalid character 'p' looking for beginning of value"),
+    ("POST", CONFIG_MAPS, b"[]", {}, 400, "BadRequest", "cannot unmarshal array into Go value of type struct"),
+    ("POST", CONFIG_MAPS, b"null", {}, 422, "Invalid", "name or generateName is required"),
+    ("POST", CONFIG_MAPS, b"a: [", {"Content_Type": "application/yaml"}, 400, "BadRequest", "yaml: "),
+    ("POST", CONFIG_MAPS, {"data": {"k": 1}}, {}, 400, "BadRequest", "field ConfigMap.data of type string"),
+    ("POST", CONFIG_MAPS, {"metadata": 7}, {}, 400, "BadRequest", "cannot unmarshal number"),
+    ("POST", CONFIG_MAPS, {"metadata": {"name": "Bad_"}}, {}, 422, "Invalid", "a lowercase RFC 1123 subdomain"),
+    ("POST", CONFIG_MAPS, {"metadata": {"name": "a", "labels": {"-": "1"}}}, {}, 422, "Invalid", "metadata.labels"),
+    ("POST", CONFIG_MAPS, {"metadata": {"name": "a", "namespace": "b"}}, {}, 400, "BadRequest", "does not match"),
+    ("POST", CONFIG_MAPS, {"apiVersion": "v1", "kind": "Secret"}, {}, 400, "BadRequest", "unknown conversion"),
+    ("POST", CONFIG_MAPS, b"\xff\xfe", {}, 400, "BadRequest", "unrecognized"),
+    ("POST", CONFIG_MAPS, {}, {"Content_Type": "text/plain"}, 415, "UnsupportedMediaType", "unknown format"),
+    (
+        "POST",
+        CONFIG_MAPS,
+        b"k8s",
+        {"Content_Type": "application/vnd.kubernetes.protobuf"},
+        400,
+        "BadRequest",
+        "protobuf",
+    ),
+    ("POST", CONFIG_MAPS + "?dryRun=Some", {}, {}, 422, "Invalid", 'supported values: "All"'),
+    ("POST", CONFIG_MAPS + "?fieldValidation=x", {}, {}, 422, "Invalid", "fieldValidation: Unsupported value"),
+    ("POST", CONFIG_MAPS + "/a", {}, {}, 405, "MethodNotAllowed", "does not allow this method"),
+    ("PUT", CONFIG_MAPS, {}, {}, 405, "MethodNotAllowed", "does not allow this method"),
+    (
+        "PUT",
+        CONFIG_MAPS + "/a",
+        {"metadata": {"name": "b"}},
+        {},
+        400,
+        "BadRequest",
+        "does not match the name on the URL",
+    ),
+    ("PUT", CONFIG_MAPS + "/a", {"metadata": {"name": "a"}}, {}, 404, "NotFound", 'configmaps "a" not found'),
+    ("PATCH", CONFIG_MAPS + "/a", {}, {"Content_Type": JSON}, 415, "UnsupportedMediaType", "415"),
+    ("PATCH", CONFIG_MAPS + "/a", b"{", {"Content_Type": PATCH}, 400, "BadRequest", "error decoding patch"),
+    ("PATCH", CONFIG_MAPS + "/a", {}, {"Content_Type": PATCH}, 404, "NotFound", "not found"),
+    ("DELETE", CONFIG_MAPS + "/a", None, {}, 404, "NotFound", "not found"),
+    ("DELETE", CONFIG_MAPS + "?propagationPolicy=x", None, {}, 422, "Invalid", "propagationPolicy"),
+    ("GET", CONFIG_MAPS + "?limit=x", None, {}, 400, "BadRequest", 'parsing "x": invalid syntax'),
+    ("GET", CONFIG_MAPS + "?labelSelector=a%20in", None, {}, 400, "BadRequest", "unable to parse requirement"),
+    ("GET", CONFIG_MAPS + "?fieldSelector=spec.x%3D1", None, {}, 400, "BadRequest", "not a known field selector"),
+    ("GET", CONFIG_MAPS + "?resourceVersion=abc", None, {}, 400, "BadRequest", "invalid syntax"),
+    ("GET", CONFIG_MAPS + "?resourceVersion=99999999", None, {}, 504, "Timeout", "Too large resource version"),
+    ("GET", CONFIG_MAPS + "?continue=junk", None, {}, 400, "BadRequest", "continue key is not valid"),
+    ("GET", CONFIG_MAPS + "?resourceVersionMatch=Exact", None, {}, 422, "Invalid", "resourceVersionMatch"),
+    ("GET", CONFIG_MAPS, None, {"Accept": "application/xml"}, 406, "NotAcceptable", "Available representations"),
+    ("GET", "/api/v1/namespaces/default/unheards", None, {}, 404, "NotFound", "could not find the requested resource"),
+    ("GET", "/api/v1/namespaces/default/nodes", None, {}, 404, "NotFound", "could not find the requested resource"),
+    ("GET", CONFIG_MAPS + "/a/unheard", None, {}, 404, "NotFound", "could not find the requested resource"),
+    ("GET", "/api/v1/namespaces/default/pods/p/log", None, {}, 404, "NotFound", 'pods "p" not found'),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "code", "reason", "message"), BAD_INPUT)
+async def test_bad_input_is_answered_in_the_api_s_words(
+    ask: Http, method: str, path: str, body: Any, headers: dict[str, str], code: int, reason: str, message: str
+) -> None:
+    status, answer, _ = await ask(method, path, body, **headers)
+    assert (status, answer["reason"], answer["code"], answer["kind"]) == (code, reason, code, "Status")
+    assert message in answer["message"]
+    assert (await ask("GET", CONFIG_MAPS))[0] == 200
+
+
+async def test_a_body_that_is_too_large_is_refused(ask: Http) -> None:
+    data = io.BytesIO(b" " * (limits.request_body_bytes_max + 1))
+    headers = {"Authorization": "Bearer secret"}
+    async with ask.session.post(ask.base + CONFIG_MAPS, data=data, headers=headers) as response:
+        assert (response.status, (await response.json())["reason"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_an_unknown_group_has_no_page(ask: Http) -> None:
+    assert (await ask("GET", "/apis/unheard.example.com/v1/things"))[:2] == (404, "404 page not found\n")
+
+
+async def test_unknown_fields_are_warned_of(ask: Http) -> None:
+    body = {"metadata": {"name": "a"}, "unheard": 1}
+    code, _, response = await ask("POST", CONFIG_MAPS, body)
+    assert (code, response.headers["Warning"]) == (201, '299 - "unknown field \\"unheard\\""')
+
+
+async def test_representations_are_negotiated(ask: Http) -> None:
+    await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+    path = CONFIG_MAPS + "/a"
+    assert "kind: ConfigMap" in (await ask("GET", path, Accept="application/yaml"))[1]
+    table = (await ask("GET", path, Accept="application/json;as=Table;v=v1;g=meta.k8s.io,application/json"))[1]
+    assert (table["kind"], table["rows"][0]["cells"][0]) == ("Table", "a")
+    partial = (await ask("GET", path, Accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"))[1]
+    assert (partial["kind"], set(partial)) == ("PartialObjectMetadata", {"kind", "apiVersion", "metadata"})
+    fallback = "application/vnd.kubernetes.protobuf, application/json"
+    assert (await ask("GET", path, Accept=fallback))[1]["kind"] == "ConfigMap"
+
+
+async def test_large_lists_are_compressed_and_whole(ask: Http, server: Server) -> None:
+    from kubeloop.actors.api.core_v1 import ConfigMap
+    from kubeloop.actors.api.meta_v1 import ObjectMeta
+
+    count = limits.list_slice_items * 2 + 1
+    for number in range(count):
+        data = {"k": "v" * 100}
+        await server.call("create", "configmaps", body=ConfigMap(metadata=ObjectMeta(name=f"c{number:05}"), data=data))
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        headers = {"Authorization": "Bearer secret", "Accept-Encoding": "gzip"}
+        async with session.get(ask.base + CONFIG_MAPS, headers=headers) as response:
+            assert response.headers["Content-Encoding"] == "gzip"
+            found = json.loads(gzip.decompress(await response.read()))
+    assert [one["metadata"]["name"] for one in found["items"]] == [f"c{number:05}" for number in range(count)]
+    assert found["kind"] == "ConfigMapList" and "kind" not in found["items"][0]
+
+
+async def test_a_watch_streams_lines_and_ends_in_time(ask: Http) -> None:
+    await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+    code, text, response = await ask("GET", CONFIG_MAPS + "?watch=1&timeoutSeconds=1")
+    event = text if isinstance(text, dict) else json.loads(text)
+    assert (code, response.headers["Content-Type"]) == (200, JSON)
+    assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+
+
+async def test_a_watch_from_a_forgotten_revision_is_an_error_event(ask: Http) -> None:
+    await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+    code, event, _ = await ask("GET", CONFIG_MAPS + "?watch=1&resourceVersion=1")
+    assert (code, event["type"], event["object"]["code"]) == (200, "ERROR", 410)
+
+
+async def test_clients_that_hang_up_leave_no_watcher(ask: Http, server: Server, http: HttpServer) -> None:
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer secret"}) as session:
+        response = await session.get(ask.base + CONFIG_MAPS + "?watch=1")
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
+        assert json.loads(await response.content.readline())["object"]["metadata"]["name"] == "a"
+        response.close()
+    while [one for one in http._server.connections if one.transport is not None and one._current_request]:  # type: ignore[union-attr]
+        await server.system.clock.sleep(0)
+
+
+async def test_a_custom_resource_is_served_as_soon_as_it_is_defined(ask: Http) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 3}}}},
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": "widgets", "kind": "Widget"}
+    body = {
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    assert (await ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body))[0] == 201
+    path = "/apis/example.com/v1/namespaces/default/widgets"
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"other": 1}}
+    code, made, response = await ask("POST", path, widget)
+    assert (code, made["spec"], made["metadata"]["generation"]) == (201, {"size": 3}, 1)
+    assert "spec.other" in response.headers["Warning"]
+    code, refused, _ = await ask("POST", path, {**widget, "metadata": {"name": "x"}, "spec": {"size": "big"}})
+    assert (code, refused["details"]["causes"][0]["field"]) == (422, "spec.size")
+    assert "widgets" in [one["name"] for one in (await ask("GET", "/apis/example.com/v1"))[1]["resources"]]
