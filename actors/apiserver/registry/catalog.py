@@ -221,14 +221,16 @@ def entry(group: str, version: str, plural: str, **behaviour: Any) -> Kind:
     """A kind's entry: what is served comes from the catalogue, what it does from `behaviour` (fields of Kind).
 
     `writes_all_parts`: its defaults and strategies set spec and status themselves, however empty.
-    `validate_update` need only hold the rules of change: the new object is validated before.
+    `validate_update` need only hold the rules of change: the new object is validated before, unless
+    `only_changes_checked`.
     """
     served = _BY_NAME[group, version, plural]
     has_status = any(subresource.name == "status" for subresource in served.subresources)
     rules, validate = behaviour.get("validate_update"), behaviour.get("validate", nothing_wrong)
     if not behaviour.pop("writes_all_parts", False):
         behaviour["default"] = _with_parts(served.resource.type, behaviour.get("default", unchanged))
-    behaviour["validate_update"] = _both(validate, rules) if rules is not None else lambda new, old: validate(new)
+    if not behaviour.pop("only_changes_checked", False):
+        behaviour["validate_update"] = _both(validate, rules) if rules is not None else lambda new, old: validate(new)
     return Kind(
         resource=served.resource,
         verbs=served.verbs,

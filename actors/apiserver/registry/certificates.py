@@ -12,6 +12,7 @@ from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import Errors, duplicate, forbidden, invalid, required, unsupported
 from kubeloop.actors.apiserver.registry.kind import StrategyContext
+from kubeloop.actors.apiserver.registry.pod_defaults import each
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, NONE, human_duration, text
 from kubeloop.actors.apiserver.registry.strategy import field, keep_status
 
@@ -46,14 +47,24 @@ EXPIRATION_SECONDS_MIN = 600
 def prepare_create(obj: Any, context: StrategyContext) -> Any:
     return replace(
         obj,
-        spec=replace(obj.spec, username=context.user or None),
+        spec=replace(obj.spec, username=context.user or None, groups=tuple(context.groups)),
         status=CertificateSigningRequestStatus(),
     )
 
 
 def prepare_status(new: Any, old: Any, context: StrategyContext) -> Any:
     """Of the status endpoint: the certificate and conditions, but approvals and denials stay what they are."""
-    return replace(new, spec=old.spec)
+    known = {condition.type for condition in old.status.conditions}
+    now = context.clock.now_rfc3339()
+
+    def stamped(condition: Any) -> Any:
+        times = {"last_update_time": condition.last_update_time or now}
+        if condition.type not in known:
+            times["last_transition_time"] = condition.last_transition_time or now
+        return replace(condition, **times)
+
+    conditions = each(new.status.conditions, stamped)
+    return replace(new, spec=old.spec, status=replace(new.status, conditions=conditions))
 
 
 def validate_request(obj: Any) -> Sequence[FieldError]:

@@ -34,6 +34,7 @@ class StrategyContext(msgspec.Struct, frozen=True):
     get: Callable[[str, str, str], Any | None]
     list: Callable[[str, str], Sequence[Any]]
     user: str = ""
+    groups: Sequence[str] = ()
     dry_run: bool = False
 
 

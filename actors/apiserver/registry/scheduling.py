@@ -109,6 +109,7 @@ KINDS = (
         default=default_priority_class,
         validate=validate_priority_class,
         validate_update=validate_priority_class_update,
+        only_changes_checked=True,
         tracks_generation=True,
         fixed_generation=True,
         columns=(
