@@ -346,12 +346,11 @@ class Client:
 
     async def bind(self, pod: Any, node_name: str) -> None:
         """Binds a pod to a node (pods/binding), as a scheduler does."""
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node_name},
-        }
+        from kubeloop.actors.api.core_v1 import Binding, ObjectReference
+        from kubeloop.actors.api.meta_v1 import ObjectMeta
+
+        metadata = ObjectMeta(name=meta.name(pod), namespace=meta.namespace(pod), uid=meta.uid(pod))
+        binding = Binding(metadata=metadata, target=ObjectReference(api_version="v1", kind="Node", name=node_name))
         await self.transport.request(await self._of(pod, "create", "binding", NO_OPTIONS, binding))
 
     async def evict(self, name: str, namespace: str | None = None, *, grace_period_seconds: int | None = None) -> Any:
