@@ -1,6 +1,7 @@
 """What etcd refuses before it looks at any data: empty keys, contradictory puts, a key written twice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from kubeloop.store.errors import (
     DuplicateKeyError,
@@ -28,7 +29,7 @@ def check_txn(txn: Txn, ops_max: int) -> None:
     """Check a transaction and everything nested in it, in etcd's order: shapes first, then keys written twice."""
     _check_shape(txn, ops_max)
     for branch in (txn.success, txn.failure):
-        if len(branch) > 1 or (branch and isinstance(branch[0], Txn)):
+        if len(branch) > 1 or (branch and type(branch[0]) is Txn):
             _written(branch)
 
 
@@ -38,16 +39,28 @@ def _check_shape(txn: Txn, ops_max: int) -> None:
     for compare in txn.compare:
         if not compare.key:
             raise EmptyKeyError
-    for branch in (txn.success, txn.failure):
-        for op in branch:
-            if isinstance(op, Put):
-                check_put(op)
-            elif isinstance(op, Txn):
-                _check_shape(op, ops_max)
-            elif not op.key:
-                raise EmptyKeyError
-            elif isinstance(op, Range) and op.sort_order not in ("none", "ascend", "descend"):
-                raise InvalidSortOptionError
+    for op in (*txn.success, *txn.failure):
+        _CHECKS[type(op)](op, ops_max)
+
+
+def _check_read(op: Range, ops_max: int) -> None:
+    if not op.key:
+        raise EmptyKeyError
+    if op.sort_order not in ("none", "ascend", "descend"):
+        raise InvalidSortOptionError
+
+
+def _check_delete(op: DeleteRange, ops_max: int) -> None:
+    if not op.key:
+        raise EmptyKeyError
+
+
+_CHECKS: dict[type, Callable[[Any, int], None]] = {
+    Put: lambda op, _: check_put(op),
+    Range: _check_read,
+    DeleteRange: _check_delete,
+    Txn: _check_shape,
+}
 
 
 def _written(ops: Sequence[Op]) -> tuple[dict[bytes, None], Intervals]:

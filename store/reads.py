@@ -6,6 +6,7 @@ range were found, then the limit, as etcd does.
 
 from collections.abc import Callable
 from itertools import islice
+from operator import attrgetter, eq, gt, lt, ne
 from typing import Any
 
 from kubeloop.store.errors import CompactedError, EmptyKeyError, FutureRevisionError, InvalidSortOptionError
@@ -13,19 +14,14 @@ from kubeloop.store.model import Compare, KeyValue, Range, RangeResult
 from kubeloop.store.mvcc import KeySpace
 
 _SORT_KEYS: dict[str, Callable[[KeyValue], Any]] = {
-    "key": lambda kv: kv.key,
-    "version": lambda kv: kv.version,
-    "create": lambda kv: kv.create_revision,
-    "mod": lambda kv: kv.mod_revision,
-    "value": lambda kv: kv.value,
+    "key": attrgetter("key"),
+    "version": attrgetter("version"),
+    "create": attrgetter("create_revision"),
+    "mod": attrgetter("mod_revision"),
+    "value": attrgetter("value"),
 }
-_COMPARE_VALUES: dict[str, Callable[[KeyValue], Any]] = {**_SORT_KEYS, "lease": lambda kv: kv.lease}
-_COMPARE_RESULTS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": lambda found, wanted: bool(found == wanted),
-    "!=": lambda found, wanted: bool(found != wanted),
-    ">": lambda found, wanted: bool(found > wanted),
-    "<": lambda found, wanted: bool(found < wanted),
-}
+_COMPARE_VALUES: dict[str, Callable[[KeyValue], Any]] = {**_SORT_KEYS, "lease": attrgetter("lease")}
+_COMPARE_RESULTS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "!=": ne, ">": gt, "<": lt}
 
 
 def check_range(op: Range, revision: int, compact_revision: int) -> None:
@@ -104,12 +100,13 @@ def _within(op: Range, kv: KeyValue) -> bool:
 
 def holds(space: KeySpace, compare: Compare) -> bool:
     """Whether a compare holds now. A missing key has zeros for everything but its value, which compares to nothing."""
-    if compare.range_end:
-        kvs = [space.current[key] for key in space.keys_between(compare.key, compare.range_end)]
-    else:
-        kv = space.current.get(compare.key)
-        kvs = [] if kv is None else [kv]
     result = _COMPARE_RESULTS[compare.result]
+    if not compare.range_end:
+        kv = space.current.get(compare.key)
+        if kv is not None:
+            return result(_COMPARE_VALUES[compare.target](kv), compare.value)
+        return compare.target != "value" and result(0, compare.value)
+    kvs = [space.current[key] for key in space.keys_between(compare.key, compare.range_end)]
     if not kvs:
         return compare.target != "value" and result(0, compare.value)
     value_of = _COMPARE_VALUES[compare.target]

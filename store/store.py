@@ -172,7 +172,7 @@ class Store:
         check_txn(txn, self._txn_ops_max)
         succeeded = self._holds(txn)
         branch = txn.success if succeeded else txn.failure
-        if len(branch) == 1 and isinstance(branch[0], Put):
+        if len(branch) == 1 and type(branch[0]) is Put:
             put = branch[0]
             self._check_put(put)
             event, written = self._put(put, self.revision + 1)
@@ -204,7 +204,10 @@ class Store:
         return op, None
 
     def _holds(self, txn: Txn) -> bool:
-        return all(holds(self._space, compare) for compare in txn.compare)
+        for compare in txn.compare:  # noqa: SIM110 - a generator costs more than the compare
+            if not holds(self._space, compare):
+                return False
+        return True
 
     def _check_put(self, op: Put) -> None:
         if (op.ignore_value or op.ignore_lease) and op.key not in self._space.current:
