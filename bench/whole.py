@@ -14,6 +14,7 @@ from bench.workload import Measurement
 from kubeloop.actors.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Pod
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.cluster import Cluster
+from kubeloop.runtime.simulation import simulate
 from kubeloop.runtime.system import System
 
 PATIENCE_SECONDS = 60.0
@@ -94,6 +95,19 @@ async def register_nodes(cluster: Cluster, count: int) -> None:
         node = await cluster.client.update_status(msgspec.structs.replace(node, status=status))
         # A new node has the not-ready taint, which the node lifecycle controller would take away now.
         await cluster.client.update(msgspec.structs.replace(node, spec=NodeSpec()))
+
+
+async def idle(node_count: int, hours: float) -> Measurement:
+    """Node-hours of an idle cluster that pass in a second, in virtual time: heartbeats and their consequences."""
+
+    async def rest() -> float:
+        async with Cluster(nodes=nodes(node_count)):
+            before = perf_counter()
+            await asyncio.sleep(hours * 3600)
+            return perf_counter() - before
+
+    seconds = await asyncio.to_thread(lambda: simulate(rest(), seed=1))
+    return Measurement(node_count * hours / seconds, {"seconds": seconds})
 
 
 async def run(pods: int, node_count: int) -> Measurement:

@@ -145,4 +145,14 @@ WORKLOADS = (
         quick={"pods": 1000, "node_count": 100},
         full={"pods": 10_000, "node_count": 1000},
     ),
+    Workload(
+        "idle",
+        "an idle cluster in virtual time: 24 h of 100 nodes in 60 s",
+        "node-hours/s",
+        40,
+        "higher",
+        _lazily("whole", "idle"),
+        quick={"node_count": 10, "hours": 2.0},
+        full={"node_count": 100, "hours": 24.0},
+    ),
 )
