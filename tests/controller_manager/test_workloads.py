@@ -166,6 +166,31 @@ def test_a_job_counts_each_success_once_and_completes() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_manager_that_crashes_all_the_time_counts_each_end_once(seed: int) -> None:
+    async def scenario(world: World) -> None:
+        chance = world.system.clock.random
+        await world.client.create(job(completions=8, parallelism=3, backoff_limit=100))
+        failures = 0
+        for _ in range(400):
+            for pod in await world.pods():
+                if pod_facts.phase(pod) == "Running" and chance.random() < 0.5:
+                    fails = chance.random() < 0.2
+                    failures += fails
+                    await end(world, pod, "Failed" if fails else "Succeeded")
+            await world.rest(chance.uniform(0.1, 4.0))
+            if chance.random() < 0.5:
+                world.system.crash(MANAGER)
+            status = await job_status(world)
+            if pod_facts.condition_of(status.conditions, "Complete") is not None:
+                break
+        assert pod_facts.condition_of(status.conditions, "Complete") is not None
+        assert (status.succeeded, status.failed or 0) == (8, failures)
+        assert sum(pod_facts.phase(pod) == "Succeeded" for pod in await world.pods()) == 8
+
+    play(scenario, seed=seed, latency_seconds=(0.005, 0.1))
+
+
 def test_a_job_that_always_fails_gives_up_after_its_limit() -> None:
     async def scenario(world: World) -> None:
         await world.client.create(job(completions=1, backoff_limit=2))

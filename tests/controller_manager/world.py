@@ -26,11 +26,13 @@ from kubeloop.actors.controller_manager.actor import ControllerManager
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.kv import ActorKV
 from kubeloop.runtime.actor import Actor, ActorRef
+from kubeloop.runtime.faults import Delay
 from kubeloop.runtime.simulation import simulate
 from kubeloop.runtime.system import System
 from kubeloop.runtime.workqueue import WorkQueue
 
 CONTROL_PLANE = "control-plane-0"
+FAR_AWAY = "control-plane-1"  # where the controller manager runs
 MANAGER = "kube-controller-manager"
 
 
@@ -150,6 +152,7 @@ class TinyKubelet(Actor):
 class World:
     """`async with World(nodes=2) as world`; `nodes=0` leaves the kubelet out.
 
+    latency_seconds: (least, most) of each message between the manager and the API server, so that its caches lag.
     tells_what_is_stored: False makes the API server one that does not serve `storedresources`.
     """
 
@@ -159,9 +162,11 @@ class World:
         nodes: int = 2,
         controllers: Sequence[str] = ("*",),
         tells_what_is_stored: bool = True,
+        latency_seconds: tuple[float, float] | None = None,
         **settings: Any,
     ) -> None:
         self.tells_what_is_stored = tells_what_is_stored
+        self.latency_seconds = latency_seconds
         self.system = System()
         self.nodes = [f"node-{number}" for number in range(1, nodes + 1)]
         self.dead: set[str] = set()
@@ -175,7 +180,10 @@ class World:
         kv = self.system.ref("etcd", source_host=CONTROL_PLANE)
         await self.system.start(lambda: self._apiserver(kv), name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self.client_from(CONTROL_PLANE, "kubernetes-admin")
-        await self.system.start(self._manager, name=MANAGER, host=CONTROL_PLANE)
+        if self.latency_seconds is not None:
+            least, most = self.latency_seconds
+            self.system.inject(Delay(FAR_AWAY, CONTROL_PLANE, min_seconds=least, max_seconds=most))
+        await self.system.start(self._manager, name=MANAGER, host=FAR_AWAY)
         if self.nodes:
             await self.system.start(self._kubelet, name="kubelet", host="node-1")
         return self
@@ -196,7 +204,7 @@ class World:
         )
 
     def _manager(self) -> Actor:
-        client = self.client_from(CONTROL_PLANE, "system:kube-controller-manager")
+        client = self.client_from(FAR_AWAY, "system:kube-controller-manager")
         return ControllerManager(client, controllers=self.controllers, **self.settings)
 
     def _kubelet(self) -> Actor:
