@@ -68,7 +68,7 @@ def decode_object(data: bytes | Mapping[str, Any], cls: type[Any] | None) -> Dec
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         return _from_builtins(data, cls, [])
-    if cls is not None and not _holds_kinds(cls):
+    if cls is not None and not _holds_kinds(cls):  # type: ignore[arg-type]  # mypy: a type is hashable
         found = _fast(bytes(data), cls)
         if found is not None:
             return Decoded(found)

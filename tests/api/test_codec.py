@@ -51,7 +51,7 @@ def test_an_empty_object_that_means_something_is_kept() -> None:
     document = {"metadata": {"name": "p"}, "spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}
     assert kept(document, Pod) == document
     assert kept(pod(resources={}), Pod) == pod(resources={})
-    policy = {"spec": {"containers": [], "securityContext": {}}}
+    policy: dict[str, Any] = {"spec": {"containers": [], "securityContext": {}}}
     assert kept(policy, Pod) == {"spec": {"securityContext": {}}}
 
 

@@ -58,7 +58,7 @@ from kubeloop.actors.api.errors import FieldError, StatusError
     ],
 )
 def test_status_shapes(error: StatusError, code: int, reason: str, message: str, details: Any) -> None:
-    expected = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    expected: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
     expected |= {"message": message, "reason": reason, "code": code}
     assert error.status == (expected if details is None else expected | {"details": details})
     assert (error.code, error.reason, error.message, str(error)) == (code, reason, message, message)

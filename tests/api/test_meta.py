@@ -22,7 +22,7 @@ TYPED = Pod(
         owner_references=OWNERS,
     )
 )
-UNTYPED = {
+UNTYPED: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {
@@ -57,7 +57,8 @@ def test_accessors_read_structs_and_dicts(obj: Any) -> None:
 def test_what_is_not_there_is_empty(obj: Any) -> None:
     assert meta.name(obj) == meta.namespace(obj) == meta.uid(obj) == meta.resource_version(obj) == ""
     assert meta.labels(obj) == {} and not meta.finalizers(obj) and not meta.owner_references(obj)
-    assert meta.controller_of(obj) is meta.deletion_timestamp(obj) is meta.creation_timestamp(obj) is None
+    assert meta.controller_of(obj) is None
+    assert meta.deletion_timestamp(obj) is None and meta.creation_timestamp(obj) is None
 
 
 def test_keys_of_cluster_scoped_objects_are_their_names() -> None:
@@ -72,7 +73,7 @@ def test_metadata_is_replaced_in_a_copy() -> None:
     untyped = meta.replace_metadata(UNTYPED, namespace="other", labels=None, owner_references=OWNERS[1:])
     assert "labels" not in untyped["metadata"] and meta.controller_of(untyped) == OWNERS[1]
     assert untyped["metadata"]["ownerReferences"] == [{"kind": "ReplicaSet", "uid": "2", "controller": True}]
-    assert UNTYPED["metadata"]["namespace"] == "shop"  # type: ignore[index]
+    assert UNTYPED["metadata"]["namespace"] == "shop"
 
 
 def test_a_status_is_replaced_in_a_copy() -> None:

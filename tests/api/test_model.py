@@ -99,7 +99,7 @@ def test_objects_are_frozen_and_equal_by_value() -> None:
         one.kind = "Node"  # type: ignore[misc]
     assert one == Pod(metadata=ObjectMeta(name="a", labels={"x": "y"})) != Pod()
     with pytest.raises(TypeError):
-        Pod("v1")  # type: ignore[misc]
+        Pod("v1")  # type: ignore[call-arg]
 
 
 def test_unset_lists_and_maps_are_empty_and_unset_values_of_structs_are_there() -> None:
@@ -110,9 +110,10 @@ def test_unset_lists_and_maps_are_empty_and_unset_values_of_structs_are_there() 
 
 def test_the_empty_map_is_one_and_stays_empty() -> None:
     assert EMPTY == {} and copy.deepcopy(EMPTY) is EMPTY is pickle.loads(pickle.dumps(EMPTY)) is copy.copy(EMPTY)
-    for change in (lambda: EMPTY.update(a=1), lambda: EMPTY.setdefault("a", 1), lambda: EMPTY.__setitem__("a", 1)):
-        with pytest.raises(TypeError, match="shared"):
-            change()
+    with pytest.raises(TypeError, match="shared"):
+        EMPTY.update(a=1)
+    with pytest.raises(TypeError, match="shared"):
+        EMPTY["a"] = 1
     assert msgspec.json.encode(EMPTY) == b"{}" and EMPTY.copy() == {}
 
 
