@@ -199,13 +199,18 @@ def track_update(
         return []
     identity = Manager(manager, UPDATE, api_version, subresource)
     if old is None and not managers:
-        encoded = created(claimable(new, reset), schema_node(schema))
+        encoded = created_fields(new, schema, reset)
         if encoded:
             managers[identity] = Owned(None, api_version, now, encoded)
         return write_managers(managers)
     update(managers, old, new, schema_node(schema), identity, api_version, now, reset)
     cap_updaters(managers)
     return write_managers(managers)
+
+
+def created_fields(document: Mapping[str, Any], schema: Schema, reset: Sequence[Path]) -> dict[str, Any]:
+    """FieldsV1 of what the creator of an object owns."""
+    return created(claimable(document, reset), schema_node(schema))
 
 
 def claimable(document: Mapping[str, Any], reset: Sequence[Path]) -> dict[str, Any]:

@@ -5,16 +5,20 @@ already; the others are left out for speed, as the API server itself leaves out 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from kubeloop.actors.api import codec
-from kubeloop.actors.api.meta_v1 import ManagedFieldsEntry
+from kubeloop.actors.api.meta_v1 import ManagedFieldsEntry, ObjectMeta
 from kubeloop.actors.apiserver import managed_fields, metadata
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.field_set import Path
 from kubeloop.actors.apiserver.options import WriteOptions
+
+REMEMBERED_OBJECTS_MAX = 256
+REMEMBERED_BYTES_MAX = 16 * 1024
 
 
 def tracked(call: Call, obj: Any, stored: Any | None, options: WriteOptions) -> Any:
@@ -30,6 +34,8 @@ def tracked(call: Call, obj: Any, stored: Any | None, options: WriteOptions) -> 
     current = metadata.current_metadata(obj)
     if stored is not None and not owned and not current.managed_fields:
         return obj
+    if stored is None and not current.managed_fields and type(obj) is not dict:
+        return metadata.with_metadata(obj, created_by(call, obj, current, options))
     entries = managed_fields.track_update(
         None if stored is None else builtins_of(stored),
         builtins_of(obj),
@@ -42,6 +48,42 @@ def tracked(call: Call, obj: Any, stored: Any | None, options: WriteOptions) -> 
     )
     found = msgspec.convert(entries, tuple[ManagedFieldsEntry, ...])
     return metadata.with_metadata(obj, msgspec.structs.replace(current, managed_fields=found))
+
+
+def created_by(call: Call, obj: Any, current: ObjectMeta, options: WriteOptions) -> ObjectMeta:
+    """The metadata of an object whose creator owns what is in it."""
+    bare = msgspec.structs.replace(
+        current,
+        name=None,
+        namespace=None,
+        uid=None,
+        creation_timestamp=None,
+        generation=None,
+        resource_version=None,
+        self_link=None,
+    )
+    encoded = codec.encode(msgspec.structs.replace(obj, metadata=bare))
+    work_out = created_fields if len(encoded) <= REMEMBERED_BYTES_MAX else created_fields.__wrapped__
+    kind: Any = type(obj)
+    fields = work_out(kind, encoded, tuple(reset_fields(call)))
+    if not fields:
+        return current
+    entry = ManagedFieldsEntry(
+        manager=managed_fields.manager_name(options.field_manager, call.request.user_agent),
+        operation=managed_fields.UPDATE,
+        api_version=call.route.api_version,
+        time=call.server.context.clock.now_rfc3339(),
+        fields_type="FieldsV1",
+        fields_v1=fields,
+        subresource=call.request.subresource or None,
+    )
+    return msgspec.structs.replace(current, managed_fields=(entry,))
+
+
+@lru_cache(maxsize=REMEMBERED_OBJECTS_MAX)
+def created_fields(type_: type, encoded: bytes, reset: tuple[Path, ...]) -> Mapping[str, Any]:
+    """FieldsV1 of a created object. Remembered: most creates repeat an object under another name."""
+    return managed_fields.created_fields(msgspec.json.decode(encoded), type_, reset)
 
 
 def builtins_of(obj: Any) -> Mapping[str, Any]:
