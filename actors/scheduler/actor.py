@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SLICE_COST = 3_000
 """Work between two yields to the loop; at about a microsecond each, some 3 ms."""
-WRITES_BETWEEN_YIELDS = 24
+WRITES_BETWEEN_YIELDS = 16
 WRITES_WAITING_MAX = 512
 WRITERS_MAX = 16
 
@@ -43,6 +43,8 @@ class Scheduler(Actor):
         self._running = False
         self._writes: deque[Action] = deque()
         self._writers = 0
+        self._writing = 0
+        """Writers in the middle of a write."""
         self._wake_at: float | None = None
 
     # Handled messages
@@ -186,16 +188,24 @@ class Scheduler(Actor):
             self._start_writers()
 
     def _start_writers(self) -> None:
-        wanted = min(WRITERS_MAX, 1 + len(self._writes) // WRITES_BETWEEN_YIELDS) if self._writes else 0
-        while self._writers < wanted:
+        """Starts another writer when all that there are wait for an answer."""
+        if self._writes and self._writers < WRITERS_MAX and self._writing >= self._writers:
             self._writers += 1
             self.spawn(self._writer, name="writer")
 
     async def _writer(self) -> None:
         try:
+            if self._writing < self._writers - 1:
+                return  # another one goes on without waiting
             done = 0
             while self._writes:
-                await self._carry_out(self._writes.popleft())
+                action = self._writes.popleft()
+                self._writing += 1
+                try:
+                    self._start_writers()
+                    await self._carry_out(action)
+                finally:
+                    self._writing -= 1
                 done += 1
                 if done % WRITES_BETWEEN_YIELDS == 0:
                     await self.context.clock.sleep(0)

@@ -155,7 +155,7 @@ def pods(draw: st.DrawFn, name: str) -> Object:
     return {"metadata": metadata, "spec": spec}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_feasible_nodes_and_totals_are_those_of_the_slow_scheduler(data: st.DataObject) -> None:
     engine = Engine()
