@@ -6,7 +6,7 @@ logged.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Any
 
 from kubeloop.actors.api import meta
@@ -48,6 +48,14 @@ class _Told:
         self.count = 1
 
 
+def _remember(things: dict[Any, Any], key: Any, thing: Any) -> None:
+    """As the newest; the oldest goes when there are too many."""
+    things.pop(key, None)
+    things[key] = thing
+    if len(things) > limits.events_aggregated_max:
+        del things[next(iter(things))]
+
+
 class EventRecorder:
     """Records events of one component on one host ("" where a component has no host of its own)."""
 
@@ -56,53 +64,49 @@ class EventRecorder:
         self._source = EventSource(component=component, host=host or None)
         self._clock = clock
         self._spawner = spawner
-        self._waiting: deque[tuple[Any, ...]] = deque(maxlen=limits.events_aggregated_max)
-        self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()
-        self._writing = False
-        self._budgets: OrderedDict[str, _Budget] = OrderedDict()
+        self._waiting: deque[tuple[Any, ...]] | None = None  # while something is to be written
+        self._told: dict[tuple[str, ...], _Told] = {}
+        self._budgets: dict[str, _Budget] = {}
 
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str | None = None) -> None:
         """Says that `reason` happened to `obj`. `type`: Normal or Warning; `field_path`: as in spec.containers{web}."""
         now = self._clock.now()
         if not self._may_tell(obj, now):
             return
-        self._waiting.append((obj, type, reason, message, field_path, now))
-        if not self._writing:
-            self._writing = True
-            try:
-                self._spawner.spawn(self._write, name="events")
-            except ActorStopped:
-                self._waiting.clear()
+        event = (obj, type, reason, message, field_path, now)
+        if self._waiting is not None:
+            self._waiting.append(event)
+            return
+        waiting = self._waiting = deque([event], limits.events_aggregated_max)
+        try:
+            self._spawner.spawn(self._write, waiting, name="events")
+        except ActorStopped:
+            self._waiting = None
 
     def _may_tell(self, obj: Any, now: float) -> bool:
         """False once too much was said about the object: ten thousand pods are not ten thousand events."""
         key = meta.uid(obj) or meta.key(obj)
-        budget = self._budgets.get(key)
-        if budget is None:
-            budget = self._budgets[key] = _Budget(now)
-            if len(self._budgets) > limits.events_aggregated_max:
-                self._budgets.popitem(last=False)
-        else:
-            self._budgets.move_to_end(key)
+        budget = self._budgets.pop(key, None) or _Budget(now)
+        _remember(self._budgets, key, budget)
         return budget.spend(now)
 
-    async def _write(self) -> None:
+    async def _write(self, waiting: deque[tuple[Any, ...]]) -> None:
         try:
-            while self._waiting:
+            while waiting:
                 try:
-                    await self._write_one(*self._waiting.popleft())
+                    await self._write_one(*waiting.popleft())
                 except (StatusError, OSError, TimeoutError) as error:
                     get_logger().debug("event_dropped", error=str(error))
         finally:
-            self._writing = False
+            self._waiting = None
 
     async def _write_one(
         self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float
     ) -> None:
         key = (meta.uid(obj) or meta.key(obj), type_, reason, message, field_path or "")
-        told = self._told.get(key)
+        told = self._told.pop(key, None)
         if told is not None:
-            self._told.move_to_end(key)
+            _remember(self._told, key, told)
             told.count += 1
             changes = {"count": told.count, "lastTimestamp": format_rfc3339(now)}
             try:
@@ -113,9 +117,7 @@ class EventRecorder:
                     raise
         event = self._new_event(obj, type_, reason, message, field_path, now)
         await self._client.create(event)
-        self._told[key] = _Told(event.metadata.name or "", event.metadata.namespace or "")
-        if len(self._told) > limits.events_aggregated_max:
-            self._told.popitem(last=False)
+        _remember(self._told, key, _Told(event.metadata.name or "", event.metadata.namespace or ""))
 
     def _new_event(self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float) -> Event:
         api_version, kind = meta.api_version_and_kind(obj)

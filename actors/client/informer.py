@@ -62,7 +62,7 @@ class Informer(Generic[T]):
         self._opening = False
         self._opened_at = 0.0
         self._closed_while_opening: list[Exception | None] = []
-        self._synced = asyncio.Event()
+        self._synced: asyncio.Event | None = None  # made when somebody waits: there may be 100,000 informers
         self.has_synced = False
 
     # reading
@@ -131,12 +131,19 @@ class Informer(Generic[T]):
 
     async def wait_for_sync(self) -> None:
         """Returns when the first list is in, or the informer is stopped."""
-        if not self.has_synced:
-            await self._synced.wait()
+        if self.has_synced or self._stopped:
+            return
+        if self._synced is None:
+            self._synced = asyncio.Event()
+        await self._synced.wait()
+
+    def _wake_waiters(self) -> None:
+        if self._synced is not None:
+            self._synced.set()
 
     def stop(self) -> None:
         self._stopped = True
-        self._synced.set()
+        self._wake_waiters()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -152,7 +159,7 @@ class Informer(Generic[T]):
         self._revision = found.resource_version
         await self._open_watch()
         self.has_synced = True
-        self._synced.set()
+        self._wake_waiters()
 
     async def _open_watch(self) -> None:
         options = {**self._options, "resourceVersion": self._revision, "allowWatchBookmarks": "true"}
