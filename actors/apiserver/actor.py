@@ -20,7 +20,7 @@ from kubeloop.actors.apiserver.handlers.watch import bookmark_of
 from kubeloop.actors.apiserver.messages import Request, WatchRequest
 from kubeloop.actors.apiserver.routes import Routes
 from kubeloop.actors.apiserver.storage import Storage
-from kubeloop.actors.etcd.kv import KV
+from kubeloop.actors.etcd.messages import KV
 from kubeloop.runtime.actor import Actor, ActorStopped, ReplyError, UnknownMessage, Unreachable
 
 

@@ -12,8 +12,7 @@ import msgspec
 
 from kubeloop.actors.api import codec, meta
 from kubeloop.actors.apiserver.watch_cache import Entry, WatchCache
-from kubeloop.actors.etcd.kv import KV, WatchHandle
-from kubeloop.actors.etcd.messages import Event, prefix_range_end
+from kubeloop.actors.etcd.messages import KV, Event, WatchHandle, prefix_range_end
 
 REGISTRY = b"/registry/"
 force_setattr = msgspec.structs.force_setattr

@@ -3,6 +3,9 @@
 Failures are answered with `EtcdError`, whose `code` and text are etcd's; `CompactedError` also carries the revision.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from msgspec import Struct
 
 from kubeloop.runtime.actor import ReplyError
@@ -14,6 +17,7 @@ from kubeloop.store.model import (
     Event,
     EventType,
     KeyValue,
+    Op,
     Put,
     PutResult,
     Range,
@@ -25,6 +29,7 @@ from kubeloop.store.model import (
 from kubeloop.store.watch import OnClosed, Sink
 
 __all__ = [
+    "KV",
     "CasResult",
     "Compact",
     "CompactedError",
@@ -51,6 +56,7 @@ __all__ = [
     "Txn",
     "TxnResult",
     "Watch",
+    "WatchHandle",
     "prefix_range_end",
 ]
 
@@ -149,3 +155,64 @@ class Watch(Struct, frozen=True):
     prev_kv: bool = False
     filters: tuple[EventType, ...] = ()
     on_closed: OnClosed | None = None
+
+
+class WatchHandle(Protocol):
+    def cancel(self) -> None:
+        """End the watch: no call of its sink or its `on_closed` comes after this. Twice is once."""
+
+
+class KV(Protocol):
+    """etcd's KV, Watch and Lease services as one object. Errors: `EtcdError`, `CompactedError`, `ActorStopped`,
+    `Unreachable`."""
+
+    async def range(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+    ) -> RangeResult: ...
+
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResult: ...
+
+    async def put_if(self, key: bytes, value: bytes, mod_revision: int, *, lease: int = 0) -> CasResult:
+        """Write a key that is still at `mod_revision` (0: that is not there); else the version found."""
+        ...
+
+    async def delete_if(self, key: bytes, mod_revision: int) -> CasResult:
+        """Delete a key that is still at `mod_revision`; else the version found."""
+        ...
+
+    async def delete_range(
+        self, key: bytes, range_end: bytes | None = None, *, prev_kv: bool = False
+    ) -> DeleteResult: ...
+
+    async def txn(
+        self, compare: Sequence[Compare] = (), success: Sequence[Op] = (), failure: Sequence[Op] = ()
+    ) -> TxnResult: ...
+
+    async def compact(self, revision: int) -> None: ...
+
+    async def watch(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        sink: Sink,
+        on_closed: OnClosed | None = None,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Sequence[EventType] = (),
+    ) -> WatchHandle:
+        """`sink(events)` once a transaction, in order; `on_closed(error)` once if it ends otherwise than by cancel."""
+        ...
+
+    async def lease_grant(self, ttl_seconds: int, lease_id: int = 0) -> LeaseGranted: ...
+
+    async def lease_keep_alive(self, lease_id: int) -> LeaseGranted: ...
+
+    async def lease_revoke(self, lease_id: int) -> None: ...
