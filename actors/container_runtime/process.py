@@ -96,6 +96,8 @@ class ProcessBackend:
         self._execs: list[asyncio.subprocess.Process] = []
 
     def open(self, host: RuntimeHost) -> None:
+        if getattr(asyncio.get_running_loop(), "virtual", False):
+            raise ValueError("the process runtime needs real time: processes do not wait for a virtual clock")
         self._host = host
 
     def now(self) -> float:

@@ -8,6 +8,7 @@ Messages: Connect (where a connection goes), ServiceAddresses (where services ar
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+from kubeloop.actors.api import meta
 from kubeloop.actors.api.core_v1 import Service
 from kubeloop.actors.api.discovery_v1 import EndpointSlice
 from kubeloop.actors.api.errors import StatusError
@@ -88,6 +89,11 @@ class KubeProxy(Actor):
             self._services.add_handler(self._on_service)
             self._slices.add_handler(self._on_slice)
             await factory.start()
+            if self._listeners is not None:
+                by_age = sorted(
+                    self._services.list(), key=lambda one: (one.metadata.creation_timestamp or "", meta.key(one))
+                )
+                self._listeners.begin([meta.key(service) for service in by_age])
         await self._services.wait_for_sync()
         await self._slices.wait_for_sync()
 

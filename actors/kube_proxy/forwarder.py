@@ -110,9 +110,17 @@ class Pipe(asyncio.Protocol):
 class Listener:
     """One port of one service on this node. A closed one refuses connections but keeps its port."""
 
-    def __init__(self, host: str, port: int, choose: Choose, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        choose: Choose,
+        spawn: Spawn,
+        on_error: Callable[[OSError], None] = lambda error: None,
+    ) -> None:
         self._choose = choose
         self._spawn = spawn
+        self._on_error = on_error
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = bind(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
@@ -133,10 +141,19 @@ class Listener:
 
     async def _listen(self) -> None:
         taken, self._socket = self._socket, None
-        assert taken is not None
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: Pipe(self._accepted), sock=taken)
+            if taken is None:
+                taken = bind(self.host, self.port)
+            server = self._server = await loop.create_server(
+                lambda: Pipe(self._accepted), sock=taken, start_serving=False
+            )
+            await server.start_serving()
+        except OSError as error:  # somebody else listens there: a node port of this machine belongs to one proxy
+            if self._server is not None:
+                self._server.close()
+                self._server = None
+            self._on_error(error)
         finally:
             self._busy = False
         if not self._wanted:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from kubeloop.actors.kube_proxy.forwarder import Listener
 from kubeloop.actors.kube_proxy.tables import ZONED_DISTRIBUTIONS, Endpoint, PortRule
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
     from kubeloop.actors.kube_proxy.actor import KubeProxy
 
 NODE_PORT_HOST = "127.0.0.1"
+FALLBACK_PORT_FIRST, FALLBACK_PORTS = 20_000, 10_000
 
 
 class Listeners:
-    """By service key and port. `service_cidr` empty: all on 127.0.0.1, at free ports, as pods listen there too."""
+    """By service key and port. `service_cidr` empty: all on 127.0.0.1, at ports of their own."""
 
     def __init__(self, proxy: "KubeProxy", service_cidr: str) -> None:
         self._proxy = proxy
@@ -22,7 +24,14 @@ class Listeners:
         self._hosts: dict[str, str] = {}
         self._listeners: dict[str, dict[tuple[int, str], Listener]] = {}
         self._node_ports: dict[str, dict[int, Listener]] = {}
+        self._begun = False
         self._refused: dict[tuple[str, int], None] = {}
+
+    def begin(self, keys: Sequence[str]) -> None:
+        """The first list is in: listen for these services, oldest first."""
+        self._begun = True
+        for key in keys:
+            self.sync(key)
 
     def addresses(self) -> dict[tuple[str, str, int], tuple[str, int]]:
         """(namespace, service, port) -> (host, port)."""
@@ -35,6 +44,8 @@ class Listeners:
 
     def sync(self, key: str) -> None:
         """Bring the listeners of one service in line with its rules."""
+        if not self._begun:
+            return
         service = self._proxy.service(key)
         spec = service.spec if service is not None else None
         rules = self._proxy.rules(key) if spec is not None and spec.cluster_ip not in (None, "", "None") else {}
@@ -47,7 +58,7 @@ class Listeners:
         for port, rule in tcp.items():
             listener = listeners.get(port)
             if listener is None:
-                listener = self._listen(key, rule, self._host(key), rule.port if self._network is not None else 0)
+                listener = self._listen(key, rule, self._host(key), self._port(key, rule.port))
                 if listener is not None:
                     listeners[port] = listener
             if listener is not None:
@@ -76,15 +87,26 @@ class Listeners:
             self._node_ports.pop(key, None)
 
     def _host(self, key: str) -> str:
-        """The service's address on this node: the lowest free one of the range."""
+        """The service's address on this node: from its name, so that a restarted proxy listens where processes that run
+        were told; the next free one when that is taken."""
         host = self._hosts.get(key)
         if host is None:
             host = NODE_PORT_HOST
             if self._network is not None:
                 used = set(self._hosts.values())
-                host = next((str(a) for a in self._network.hosts() if str(a) not in used), NODE_PORT_HOST)
+                size = self._network.num_addresses - 2
+                first = crc32(key.encode()) % size
+                offsets = ((first + step) % size + 1 for step in range(size))
+                found = (str(self._network.network_address + offset) for offset in offsets)
+                host = next((address for address in found if address not in used), NODE_PORT_HOST)
             self._hosts[key] = host
         return host
+
+    def _port(self, key: str, port: int) -> int:
+        """The service's port; where all share 127.0.0.1, one of this node's own for it."""
+        if self._network is not None:
+            return port
+        return FALLBACK_PORT_FIRST + crc32(f"{self._proxy.node_name} {key} {port}".encode()) % FALLBACK_PORTS
 
     def _listen(self, key: str, rule: PortRule, host: str, port: int, *, exact: bool = False) -> Listener | None:
         port_key = (rule.port, rule.protocol)
@@ -98,12 +120,18 @@ class Listeners:
                 self._proxy.remember(current, source_ip, attempts[0])
             return attempts
 
-        try:
-            listener = Listener(host, port, choose, self._proxy.spawn)
-        except OSError as error:
+        def failed(error: OSError) -> None:
             if (host, port) not in self._refused:
                 self._refused[host, port] = None
-                self._proxy.context.log.warning("listen_failed", service=key, host=host, port=port, error=str(error))
+                log = self._proxy.context.log
+                (log.debug if exact else log.warning)(
+                    "listen_failed", service=key, host=host, port=port, error=str(error)
+                )
+
+        try:
+            listener = Listener(host, port, choose, self._proxy.spawn, failed)
+        except OSError as error:
+            failed(error)
             return None
         if exact and listener.port != port:  # another node's proxy of this machine has it already
             listener.close()

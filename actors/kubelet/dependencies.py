@@ -53,7 +53,8 @@ class Dependencies:
             try:
                 addresses = await self._proxy.ask(ServiceAddresses())
             except ActorStopped:
-                pass  # without a proxy no service can be reached anyway
+                if self._proxy.host:
+                    raise  # it will be back, and the container must know where it listens
         spec, metadata = pod.spec, pod.metadata
         assert spec is not None and metadata is not None
         return service_variables(

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from kubeloop.actors.container_runtime import messages as m
 from kubeloop.actors.container_runtime.loopback import LoopbackBlock
 from kubeloop.actors.container_runtime.process import ProcessBackend
+from kubeloop.runtime.simulation import simulate
 from tests.container_runtime.harness import POD, node, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and sh")
@@ -157,6 +158,15 @@ async def test_two_pods_listen_on_the_same_port() -> None:
                 socket.create_connection((sandbox.ip, 8080)).close()
     finally:
         block.close()
+
+
+def test_processes_need_real_time() -> None:
+    async def main() -> None:
+        async with node(ProcessBackend()):
+            pass
+
+    with pytest.raises(ValueError, match="needs real time"):
+        simulate(main(), seed=1)
 
 
 def test_clusters_on_one_machine_reserve_different_blocks() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -74,6 +75,30 @@ async def test_each_web_pod_reaches_the_database_of_its_node_and_the_other_one_w
         await until_asked(one, "web-node-1", "node-1", "node-2")
         await one.client.update(replace(gone, endpoints=written.endpoints))
         await until_asked(one, "web-node-1", "node-1", "node-1")
+
+
+async def test_a_restarted_proxy_listens_where_processes_were_told_and_at_the_node_port() -> None:
+    async with world(2, process=True) as one:
+        await prepare(one)
+        await until_asked(one, "web-node-1", "node-1", "node-1")
+        before = await one.ask("kube-proxy/node-1", ServiceAddresses())
+        one.system.crash("kube-proxy/node-1")
+        await one.run("late", containers=[Container(name="app", image="web", command=["sleep", "600"])])
+        await one.running("late")
+        await until_asked(one, "late", "node-1", "node-1")
+        await until_asked(one, "web-node-1", "node-1", "node-1")
+        assert await one.ask("kube-proxy/node-1", ServiceAddresses()) == before
+        service = await one.client.get("services", "db", "default")
+        spec = replace(service.spec, type="NodePort", ports=[ServicePort(port=80, node_port=31234)])
+        await one.client.update(replace(service, spec=spec))
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(OSError):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", 31234)
+                    assert (await reader.read()) in (b"node-1", b"node-2")
+                    writer.close()
+                    break
+                await asyncio.sleep(0.01)
 
 
 async def test_without_an_endpoint_the_service_refuses() -> None:
