@@ -104,22 +104,22 @@ def test_crashes_in_between_make_no_pod_too_many() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_caches_that_lag_behind_lead_to_no_pod_too_many(seed: int) -> None:
     async def scenario(world: World) -> None:
         await world.client.create(replica_set(40))
         while not await ready(world, 40):
             assert len(await world.pods()) <= 40
-            await world.rest(0.01)
-        for size in (10, 35, 5):
+            await world.rest(0.2)
+        for size in (10, *range(11, 40), 5):
             await world.client.patch("replicasets.apps", "web", {"spec": {"replicas": size}}, "default", type="merge")
             most, least = max(len(await world.pods()), size), min(len(await world.pods()), size)
             while not await ready(world, size):
                 active = [pod for pod in await world.pods() if pod_facts.is_active(pod)]
                 assert least <= len(active) <= most
-                await world.rest(0.01)
+                await world.rest(0.2)
 
-    play(scenario, seed=seed, latency_seconds=(0.01, 0.3))
+    play(scenario, seed=seed, latency_seconds=(0.0, 3.0))
 
 
 def test_scaling_down_takes_the_unready_first() -> None:
