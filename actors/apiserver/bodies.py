@@ -64,8 +64,7 @@ def read(request: Request, expected: Expected, field_validation: str, warnings: 
     if type_ == YAML:
         return read_yaml(body, expected, field_validation, warnings)
     if type_ == PROTOBUF:
-        text = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
-        raise unrecognized(expected, text, body)
+        return read_protobuf(body, expected, field_validation, warnings)
     raise unsupported_media_type(
         f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
     )
@@ -89,6 +88,21 @@ def read_json(body: bytes, expected: Expected, field_validation: str, warnings: 
     api_version, kind = meta.api_version_and_kind(found.obj)
     check_gvk(api_version, kind, expected)
     return pruned(found, expected, field_validation, warnings)
+
+
+def read_protobuf(body: bytes, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
+    from kubeloop.actors.apiserver.protobuf import ProtobufError, decode
+
+    if expected.type is None:  # custom resources have no protobuf form
+        raise unsupported_media_type(
+            f"the body of the request was in an unknown format - accepted media types include: {JSON}, {YAML}"
+        )
+    try:
+        document = decode(body, expected.type)
+    except ProtobufError as error:
+        raise unrecognized(expected, str(error), body) from None
+    check_gvk(document["apiVersion"], document["kind"], expected)
+    return decoded(document, expected, field_validation, warnings)
 
 
 def read_yaml(body: bytes, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
