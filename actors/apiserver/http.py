@@ -75,7 +75,10 @@ class HttpServer:
         if self._runner is not None:
             if self._server is not None:
                 for connection in self._server.connections:
+                    transport = connection.transport
                     connection.force_close()
+                    if transport is not None:
+                        transport.abort()  # a TLS goodbye would wait for a peer that may never answer
             await self._runner.cleanup()
             self._runner = self._server = None
 
