@@ -1,8 +1,8 @@
 """The root of it all: which actor runs on which host, in which order they start, and how they stop.
 
-    async with Cluster(nodes=3) as cluster:
-        await cluster.apply("deployment.yaml")
-        await cluster.wait("deployment/web", "Available", timeout=30)
+async with Cluster(nodes=3) as cluster:
+    await cluster.apply("deployment.yaml")
+    await cluster.wait("deployment/web", "Available", timeout=30)
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from kubeloop.runtime.actor import Actor
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.system import System
+from kubeloop.store.store import Store
 
 if TYPE_CHECKING:
     from kubeloop.actors.pki import CertificateAuthority
@@ -182,7 +183,8 @@ class Cluster:
             self._loopback = LoopbackBlock()
             self._stack.callback(self._loopback.close)
         self._security = Security(self.system.clock)
-        await self.system.start(EtcdActor, name="etcd", host=CONTROL_PLANE)
+        store = Store()  # etcd's disk: outlives the process
+        await self.system.start(lambda: EtcdActor(store), name="etcd", host=CONTROL_PLANE)
         self.etcd = self._etcd()
         await self.system.start(self._apiserver, name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self._client(CONTROL_PLANE, "kubernetes-admin", ("system:masters",))
@@ -226,7 +228,10 @@ class Cluster:
 
     def _client(self, host: str, user: str, groups: Sequence[str] = ()) -> Client:
         return Client.in_process(
-            self.system.ref("kube-apiserver", source_host=host), user=user, groups=groups, user_agent=user.split(":")[-1]
+            self.system.ref("kube-apiserver", source_host=host),
+            user=user,
+            groups=groups,
+            user_agent=user.split(":")[-1],
         )
 
     def _etcd(self) -> ActorKV:
@@ -326,9 +331,7 @@ class Cluster:
             latest[0] = found.items[0] if found.items else None
             if holds(latest[0]):
                 return latest[0]
-            events = self.client.watch(
-                kind, scope, field_selector=selector, resource_version=found.resource_version
-            )
+            events = self.client.watch(kind, scope, field_selector=selector, resource_version=found.resource_version)
             try:
                 async for event in events:
                     latest[0] = None if event.type == "DELETED" else event.object
@@ -339,9 +342,7 @@ class Cluster:
             finally:
                 await events.aclose()
 
-    async def serve(
-        self, port: int = 0, *, host: str = "127.0.0.1", kubeconfig: str | Path | None = None
-    ) -> Path:
+    async def serve(self, port: int = 0, *, host: str = "127.0.0.1", kubeconfig: str | Path | None = None) -> Path:
         """Serves the API over HTTPS on this machine, and returns the path of a kubeconfig for it (0: a free port).
 
         Without `kubeconfig` the file lies in a temporary folder that goes with the cluster.

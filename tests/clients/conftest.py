@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 KUBECTL = shutil.which("kubectl")
-COMMAND_TIMEOUT_SECONDS = 60
+COMMAND_TIMEOUT_SECONDS = 45
 
 Kubectl = Callable[..., str]
 
@@ -21,7 +21,7 @@ def environment(kubeconfig: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def kubectl(environment: dict[str, str]) -> Kubectl:
-    """Runs kubectl with the given arguments; returns what it printed. A refusal is a test failure unless `fails=True`."""
+    """Runs kubectl; returns what it printed. A refusal fails the test, unless `fails=True`: then anything else does."""
     if KUBECTL is None:
         pytest.skip("kubectl is not installed on this machine")
 
