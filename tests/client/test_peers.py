@@ -52,7 +52,8 @@ async def test_the_package_kr8s() -> None:
         await theirs.wait("condition=Ready", timeout=20)
         await theirs.label({"tier": "front"})
         assert (await cluster.client.get(Pod, "web")).metadata.labels == {"tier": "front"}
-        assert [each.name async for each in api.get("pods", label_selector={"tier": "front"})] == ["web"]
+        found: Any = [each async for each in api.get("pods", label_selector={"tier": "front"})]
+        assert [each.name for each in found] == ["web"]
         await theirs.delete()
         await theirs.wait("delete", timeout=40)
         assert not (await cluster.client.list(Pod, "default")).items
