@@ -233,14 +233,15 @@ def validate_daemon_set(obj: Any) -> Sequence[FieldError]:
         check_percent_at_most_100(errors, f"{path}.rollingUpdate.maxUnavailable", rolling.max_unavailable)
         check_int_or_percent(errors, f"{path}.rollingUpdate.maxSurge", rolling.max_surge)
         check_percent_at_most_100(errors, f"{path}.rollingUpdate.maxSurge", rolling.max_surge)
-        if rolling.max_unavailable in (0, "0%") and rolling.max_surge in (0, "0%"):
-            errors.append(
-                invalid(
-                    f"{path}.rollingUpdate.maxUnavailable", rolling.max_unavailable, "cannot be 0 when maxSurge is 0"
-                )
-            )
+        unavailable, surge = rolling.max_unavailable not in (0, "0%"), rolling.max_surge not in (0, "0%")
+        if unavailable and surge:
+            detail = "may not be set when maxUnavailable is non-zero"
+            errors.append(invalid(f"{path}.rollingUpdate.maxSurge", rolling.max_surge, detail))
+        elif not unavailable and not surge:
+            errors.append(required(f"{path}.rollingUpdate.maxUnavailable", "cannot be 0 when maxSurge is 0"))
     elif strategy.type != "OnDelete":
-        errors.append(unsupported(path, strategy.type, ("OnDelete", "RollingUpdate")))
+        shown = {"Type": strategy.type, "RollingUpdate": None}
+        errors.append(unsupported(path, shown, ("RollingUpdate", "OnDelete")))
     check_non_negative(errors, "spec.revisionHistoryLimit", spec.revision_history_limit)
     return errors
 

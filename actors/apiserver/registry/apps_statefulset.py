@@ -18,7 +18,6 @@ from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
     Errors,
     check_non_negative,
-    check_one_of,
     forbidden,
     invalid,
     unsupported,
@@ -105,7 +104,10 @@ def _default_claim(claim: Any) -> Any:
 def validate_stateful_set(obj: Any) -> Sequence[FieldError]:
     errors: Errors = []
     spec = obj.spec
-    check_one_of(errors, "spec.podManagementPolicy", spec.pod_management_policy, ("OrderedReady", "Parallel"))
+    if spec.pod_management_policy not in ("OrderedReady", "Parallel"):
+        errors.append(
+            invalid("spec.podManagementPolicy", spec.pod_management_policy, "must be 'OrderedReady' or 'Parallel'")
+        )
     strategy = spec.update_strategy
     if strategy.type == "OnDelete":
         if strategy.rolling_update is not None:
@@ -119,11 +121,12 @@ def validate_stateful_set(obj: Any) -> Sequence[FieldError]:
     elif strategy.type == "RollingUpdate":
         check_non_negative(errors, "spec.updateStrategy.rollingUpdate.partition", strategy.rolling_update.partition)
     else:
-        errors.append(invalid("spec.updateStrategy", strategy.type, "must be 'RollingUpdate' or 'OnDelete'"))
+        shown = {"Type": strategy.type, "RollingUpdate": None}
+        errors.append(invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'"))
     policy = spec.persistent_volume_claim_retention_policy
     for value, name in ((policy.when_deleted, "whenDeleted"), (policy.when_scaled, "whenScaled")):
         if value not in ("Delete", "Retain"):
-            errors.append(unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, ("Delete", "Retain")))
+            errors.append(unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, ("Retain", "Delete")))
     check_non_negative(errors, "spec.replicas", spec.replicas)
     check_non_negative(errors, "spec.minReadySeconds", spec.min_ready_seconds)
     if spec.ordinals is not None:

@@ -133,8 +133,8 @@ def check_volume_spec(errors: Errors, path: str, spec: Any) -> None:
     _check_access_modes(errors, f"{path}.accessModes", spec.access_modes)
     if not spec.capacity:
         errors.append(required(f"{path}.capacity"))
-    elif "storage" not in spec.capacity or len(spec.capacity) > 1:
-        errors.append(unsupported(f"{path}.capacity", sorted(spec.capacity)[0], ("storage",)))
+    if "storage" not in spec.capacity or len(spec.capacity) > 1:
+        errors.append(unsupported(f"{path}.capacity", dict(spec.capacity) or None, ("storage",)))
     for name, value in spec.capacity.items():
         if quantity.parse(value) <= 0:
             errors.append(invalid(f"{path}.capacity[{name}]", value, "must be greater than zero"))

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.api.meta_v1 import LabelSelector
 from kubeloop.actors.api.networking_v1 import IngressLoadBalancerStatus, IngressStatus, ServiceCIDRStatus
 from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.catalog import entry
@@ -39,7 +40,7 @@ def validate_ingress(obj: Any) -> Sequence[FieldError]:
     errors: Errors = []
     spec = obj.spec
     if not spec.rules and spec.default_backend is None:
-        errors.append(invalid("spec", [], "either `defaultBackend` or `rules` must be specified"))
+        errors.append(invalid("spec", None, "either `defaultBackend` or `rules` must be specified"))
     if spec.default_backend is not None:
         _check_backend(errors, "spec.defaultBackend", spec.default_backend)
     for index, rule in enumerate(spec.rules):
@@ -112,7 +113,7 @@ def _check_backend(errors: Errors, path: str, backend: Any) -> None:
             if not value:
                 errors.append(required(f"{path}.resource.{name}"))
     elif service is None:
-        errors.append(required(path))
+        errors.append(invalid(path, "", "resource or service backend is required"))
     else:
         if not service.name:
             errors.append(required(f"{path}.service.name"))
@@ -219,6 +220,8 @@ def default_network_policy(obj: Any) -> Any:
         rules = each(getattr(spec, name), _default_rule)
         if rules is not getattr(spec, name):
             changes[name] = rules
+    if spec.pod_selector is None:
+        changes["pod_selector"] = LabelSelector()
     if not spec.policy_types:
         changes["policy_types"] = ("Ingress", "Egress") if spec.egress else ("Ingress",)
     return replace(obj, spec=replace(spec, **changes)) if changes else obj
