@@ -8,6 +8,40 @@ JSON.
 from collections.abc import Mapping
 
 NUMBERS: Mapping[str, str] = {
+    "admissionregistration.v1.AuditAnnotation": "key valueExpression",
+    "admissionregistration.v1.ExpressionWarning": "- fieldRef warning",
+    "admissionregistration.v1.MatchCondition": "name expression",
+    "admissionregistration.v1.MatchResources": (
+        "namespaceSelector objectSelector resourceRules excludeResourceRules - - matchPolicy"
+    ),
+    "admissionregistration.v1.MutatingWebhook": (
+        "name clientConfig rules failurePolicy namespaceSelector sideEffects timeoutSeconds "
+        "admissionReviewVersions matchPolicy reinvocationPolicy objectSelector matchConditions"
+    ),
+    "admissionregistration.v1.MutatingWebhookConfiguration": "metadata webhooks",
+    "admissionregistration.v1.NamedRuleWithOperations": "resourceNames +RuleWithOperations",
+    "admissionregistration.v1.ParamKind": "apiVersion kind",
+    "admissionregistration.v1.ParamRef": "name namespace selector parameterNotFoundAction",
+    "admissionregistration.v1.RuleWithOperations": "operations",
+    "admissionregistration.v1.ServiceReference": "namespace name path port",
+    "admissionregistration.v1.TypeChecking": "expressionWarnings",
+    "admissionregistration.v1.ValidatingAdmissionPolicy": "metadata spec status",
+    "admissionregistration.v1.ValidatingAdmissionPolicyBinding": "metadata spec",
+    "admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec": (
+        "policyName paramRef matchResources validationActions"
+    ),
+    "admissionregistration.v1.ValidatingAdmissionPolicySpec": (
+        "paramKind matchConstraints validations failurePolicy auditAnnotations matchConditions variables"
+    ),
+    "admissionregistration.v1.ValidatingAdmissionPolicyStatus": "observedGeneration typeChecking conditions",
+    "admissionregistration.v1.ValidatingWebhook": (
+        "name clientConfig rules failurePolicy namespaceSelector sideEffects timeoutSeconds "
+        "admissionReviewVersions matchPolicy objectSelector matchConditions"
+    ),
+    "admissionregistration.v1.ValidatingWebhookConfiguration": "metadata webhooks",
+    "admissionregistration.v1.Validation": "expression message reason messageExpression",
+    "admissionregistration.v1.Variable": "name expression",
+    "admissionregistration.v1.WebhookClientConfig": "service caBundle url",
     "apps.v1.ControllerRevision": "metadata data revision",
     "apps.v1.DaemonSet": "metadata spec status",
     "apps.v1.DaemonSetCondition": "type status lastTransitionTime reason message",
@@ -60,11 +94,15 @@ NUMBERS: Mapping[str, str] = {
     "authentication.v1.TokenReviewSpec": "token audiences",
     "authentication.v1.TokenReviewStatus": "authenticated user error audiences",
     "authentication.v1.UserInfo": "username uid groups",
+    "authorization.v1.FieldSelectorAttributes": "rawSelector requirements",
+    "authorization.v1.LabelSelectorAttributes": "rawSelector requirements",
     "authorization.v1.LocalSubjectAccessReview": "metadata spec status",
     "authorization.v1.NonResourceAttributes": "path verb",
+    "authorization.v1.NonResourceRule": "verbs nonResourceURLs",
     "authorization.v1.ResourceAttributes": (
         "namespace verb group version resource subresource name fieldSelector labelSelector"
     ),
+    "authorization.v1.ResourceRule": "verbs apiGroups resources resourceNames",
     "authorization.v1.SelfSubjectAccessReview": "metadata spec status",
     "authorization.v1.SelfSubjectAccessReviewSpec": "resourceAttributes nonResourceAttributes",
     "authorization.v1.SelfSubjectRulesReview": "metadata spec status",
@@ -84,19 +122,31 @@ NUMBERS: Mapping[str, str] = {
     "autoscaling.v1.Scale": "metadata spec status",
     "autoscaling.v1.ScaleSpec": "replicas",
     "autoscaling.v1.ScaleStatus": "replicas selector",
+    "autoscaling.v2.ContainerResourceMetricSource": "name target container",
+    "autoscaling.v2.ContainerResourceMetricStatus": "name current container",
     "autoscaling.v2.CrossVersionObjectReference": "kind name apiVersion",
     "autoscaling.v2.ExternalMetricSource": "metric target",
+    "autoscaling.v2.ExternalMetricStatus": "metric current",
+    "autoscaling.v2.HPAScalingPolicy": "type value periodSeconds",
+    "autoscaling.v2.HPAScalingRules": "selectPolicy policies stabilizationWindowSeconds",
     "autoscaling.v2.HorizontalPodAutoscaler": "metadata spec status",
+    "autoscaling.v2.HorizontalPodAutoscalerBehavior": "scaleUp scaleDown",
+    "autoscaling.v2.HorizontalPodAutoscalerCondition": "type status lastTransitionTime reason message",
     "autoscaling.v2.HorizontalPodAutoscalerSpec": "scaleTargetRef minReplicas maxReplicas metrics behavior",
     "autoscaling.v2.HorizontalPodAutoscalerStatus": (
         "observedGeneration lastScaleTime currentReplicas desiredReplicas currentMetrics conditions"
     ),
     "autoscaling.v2.MetricIdentifier": "name selector",
     "autoscaling.v2.MetricSpec": "type object pods resource external - containerResource",
+    "autoscaling.v2.MetricStatus": "type object pods resource external - containerResource",
     "autoscaling.v2.MetricTarget": "type value averageValue averageUtilization",
+    "autoscaling.v2.MetricValueStatus": "value averageValue averageUtilization",
     "autoscaling.v2.ObjectMetricSource": "describedObject target metric",
+    "autoscaling.v2.ObjectMetricStatus": "metric current describedObject",
     "autoscaling.v2.PodsMetricSource": "metric target",
+    "autoscaling.v2.PodsMetricStatus": "metric current",
     "autoscaling.v2.ResourceMetricSource": "name target",
+    "autoscaling.v2.ResourceMetricStatus": "name current",
     "batch.v1.CronJob": "metadata spec status",
     "batch.v1.CronJobSpec": (
         "schedule startingDeadlineSeconds concurrencyPolicy suspend jobTemplate successfulJobsHistoryLimit "
@@ -115,6 +165,12 @@ NUMBERS: Mapping[str, str] = {
         "ready failedIndexes terminating"
     ),
     "batch.v1.JobTemplateSpec": "metadata spec",
+    "batch.v1.PodFailurePolicy": "rules",
+    "batch.v1.PodFailurePolicyOnExitCodesRequirement": "containerName operator values",
+    "batch.v1.PodFailurePolicyOnPodConditionsPattern": "type status",
+    "batch.v1.PodFailurePolicyRule": "action onExitCodes onPodConditions",
+    "batch.v1.SuccessPolicy": "rules",
+    "batch.v1.SuccessPolicyRule": "succeededIndexes succeededCount",
     "batch.v1.UncountedTerminatedPods": "succeeded failed",
     "certificates.v1.CertificateSigningRequest": "metadata spec status",
     "certificates.v1.CertificateSigningRequestCondition": (
@@ -138,7 +194,7 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.Binding": "metadata target",
     "core.v1.CSIPersistentVolumeSource": (
         "driver volumeHandle readOnly fsType volumeAttributes controllerPublishSecretRef nodeStageSecretRef "
-        "nodePublishSecretRef"
+        "nodePublishSecretRef controllerExpandSecretRef nodeExpandSecretRef"
     ),
     "core.v1.CSIVolumeSource": "driver readOnly fsType volumeAttributes nodePublishSecretRef",
     "core.v1.Capabilities": "add drop",
@@ -147,6 +203,7 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.CinderPersistentVolumeSource": "volumeID fsType readOnly secretRef",
     "core.v1.CinderVolumeSource": "volumeID fsType readOnly secretRef",
     "core.v1.ClientIPConfig": "timeoutSeconds",
+    "core.v1.ClusterTrustBundleProjection": "name signerName labelSelector path optional",
     "core.v1.ComponentCondition": "type status message error",
     "core.v1.ComponentStatus": "metadata conditions",
     "core.v1.ConfigMap": "metadata data binaryData immutable",
@@ -167,19 +224,24 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.ContainerStateRunning": "startedAt",
     "core.v1.ContainerStateTerminated": "exitCode signal reason message startedAt finishedAt containerID",
     "core.v1.ContainerStateWaiting": "reason message",
-    "core.v1.ContainerStatus": "name state lastState ready restartCount image imageID containerID",
+    "core.v1.ContainerStatus": (
+        "name state lastState ready restartCount image imageID containerID started allocatedResources "
+        "resources volumeMounts user allocatedResourcesStatus"
+    ),
+    "core.v1.ContainerUser": "linux",
     "core.v1.DaemonEndpoint": "Port",
     "core.v1.DownwardAPIProjection": "items",
     "core.v1.DownwardAPIVolumeFile": "path fieldRef resourceFieldRef mode",
     "core.v1.DownwardAPIVolumeSource": "items defaultMode",
     "core.v1.EmptyDirVolumeSource": "medium sizeLimit",
     "core.v1.EndpointAddress": "ip targetRef hostname nodeName",
-    "core.v1.EndpointPort": "name port protocol",
+    "core.v1.EndpointPort": "name port protocol appProtocol",
     "core.v1.EndpointSubset": "addresses notReadyAddresses ports",
     "core.v1.Endpoints": "metadata subsets",
     "core.v1.EnvFromSource": "prefix configMapRef secretRef",
     "core.v1.EnvVar": "name value valueFrom",
     "core.v1.EnvVarSource": "fieldRef resourceFieldRef configMapKeyRef secretKeyRef",
+    "core.v1.EphemeralContainer": "- targetContainerName",
     "core.v1.EphemeralVolumeSource": "volumeClaimTemplate",
     "core.v1.Event": (
         "metadata involvedObject reason message source firstTimestamp lastTimestamp count type eventTime "
@@ -200,6 +262,7 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.HTTPGetAction": "path port host scheme httpHeaders",
     "core.v1.HTTPHeader": "name value",
     "core.v1.HostAlias": "ip hostnames",
+    "core.v1.HostIP": "ip",
     "core.v1.HostPathVolumeSource": "path type",
     "core.v1.ISCSIPersistentVolumeSource": (
         "targetPortal iqn lun iscsiInterface fsType readOnly portals chapAuthDiscovery - secretRef "
@@ -216,14 +279,17 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.LimitRange": "metadata spec",
     "core.v1.LimitRangeItem": "type max min default defaultRequest maxLimitRequestRatio",
     "core.v1.LimitRangeSpec": "limits",
-    "core.v1.LoadBalancerIngress": "ip hostname",
+    "core.v1.LinuxContainerUser": "uid gid supplementalGroups",
+    "core.v1.LoadBalancerIngress": "ip hostname ipMode ports",
     "core.v1.LoadBalancerStatus": "ingress",
     "core.v1.LocalObjectReference": "name",
     "core.v1.LocalVolumeSource": "path fsType",
+    "core.v1.ModifyVolumeStatus": "targetVolumeAttributesClassName status",
     "core.v1.NFSVolumeSource": "server path readOnly",
     "core.v1.Namespace": "metadata spec status",
+    "core.v1.NamespaceCondition": "type status - lastTransitionTime reason message",
     "core.v1.NamespaceSpec": "finalizers",
-    "core.v1.NamespaceStatus": "phase",
+    "core.v1.NamespaceStatus": "phase conditions",
     "core.v1.Node": "metadata spec status",
     "core.v1.NodeAddress": "type address",
     "core.v1.NodeAffinity": (
@@ -233,13 +299,16 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.NodeConfigSource": "- configMap",
     "core.v1.NodeConfigStatus": "assigned active lastKnownGood error",
     "core.v1.NodeDaemonEndpoints": "kubeletEndpoint",
+    "core.v1.NodeFeatures": "supplementalGroupsPolicy",
+    "core.v1.NodeRuntimeHandler": "name features",
+    "core.v1.NodeRuntimeHandlerFeatures": "recursiveReadOnlyMounts userNamespaces",
     "core.v1.NodeSelector": "nodeSelectorTerms",
     "core.v1.NodeSelectorRequirement": "key operator values",
     "core.v1.NodeSelectorTerm": "matchExpressions matchFields",
-    "core.v1.NodeSpec": "podCIDR externalID providerID unschedulable taints configSource",
+    "core.v1.NodeSpec": "podCIDR externalID providerID unschedulable taints configSource podCIDRs",
     "core.v1.NodeStatus": (
         "capacity allocatable phase conditions addresses daemonEndpoints nodeInfo images volumesInUse "
-        "volumesAttached config"
+        "volumesAttached config runtimeHandlers features"
     ),
     "core.v1.NodeSystemInfo": (
         "machineID systemUUID bootID kernelVersion osImage containerRuntimeVersion kubeletVersion "
@@ -254,7 +323,10 @@ NUMBERS: Mapping[str, str] = {
         "accessModes resources volumeName selector storageClassName volumeMode dataSource dataSourceRef "
         "volumeAttributesClassName"
     ),
-    "core.v1.PersistentVolumeClaimStatus": "phase accessModes capacity conditions",
+    "core.v1.PersistentVolumeClaimStatus": (
+        "phase accessModes capacity conditions allocatedResources - allocatedResourceStatuses "
+        "currentVolumeAttributesClassName modifyVolumeStatus"
+    ),
     "core.v1.PersistentVolumeClaimTemplate": "metadata spec",
     "core.v1.PersistentVolumeClaimVolumeSource": "claimName readOnly",
     "core.v1.PersistentVolumeSource": (
@@ -264,9 +336,9 @@ NUMBERS: Mapping[str, str] = {
     ),
     "core.v1.PersistentVolumeSpec": (
         "capacity +PersistentVolumeSource accessModes claimRef persistentVolumeReclaimPolicy storageClassName "
-        "mountOptions volumeMode nodeAffinity"
+        "mountOptions volumeMode nodeAffinity volumeAttributesClassName"
     ),
-    "core.v1.PersistentVolumeStatus": "phase message reason",
+    "core.v1.PersistentVolumeStatus": "phase message reason lastPhaseTransitionTime",
     "core.v1.PhotonPersistentDiskVolumeSource": "pdID fsType",
     "core.v1.Pod": "metadata spec status",
     "core.v1.PodAffinity": (
@@ -281,12 +353,14 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.PodCondition": "type status lastProbeTime lastTransitionTime reason message",
     "core.v1.PodDNSConfig": "nameservers searches options",
     "core.v1.PodDNSConfigOption": "name value",
+    "core.v1.PodIP": "ip",
     "core.v1.PodOS": "name",
     "core.v1.PodReadinessGate": "conditionType",
     "core.v1.PodResourceClaim": "name - resourceClaimName resourceClaimTemplateName",
+    "core.v1.PodResourceClaimStatus": "name resourceClaimName",
     "core.v1.PodSchedulingGate": "name",
     "core.v1.PodSecurityContext": (
-        "seLinuxOptions runAsUser runAsNonRoot supplementalGroups fsGroup runAsGroup sysctls - "
+        "seLinuxOptions runAsUser runAsNonRoot supplementalGroups fsGroup runAsGroup sysctls windowsOptions "
         "fsGroupChangePolicy seccompProfile appArmorProfile supplementalGroupsPolicy seLinuxChangePolicy"
     ),
     "core.v1.PodSpec": (
@@ -300,10 +374,12 @@ NUMBERS: Mapping[str, str] = {
     ),
     "core.v1.PodStatus": (
         "phase conditions message reason hostIP podIP startTime containerStatuses qosClass "
-        "initContainerStatuses nominatedNodeName"
+        "initContainerStatuses nominatedNodeName podIPs ephemeralContainerStatuses resize "
+        "resourceClaimStatuses hostIPs"
     ),
     "core.v1.PodTemplate": "metadata template",
     "core.v1.PodTemplateSpec": "metadata spec",
+    "core.v1.PortStatus": "port protocol error",
     "core.v1.PortworxVolumeSource": "volumeID fsType readOnly",
     "core.v1.PreferredSchedulingTerm": "weight preference",
     "core.v1.Probe": (
@@ -323,10 +399,12 @@ NUMBERS: Mapping[str, str] = {
     ),
     "core.v1.ResourceClaim": "name request",
     "core.v1.ResourceFieldSelector": "containerName resource divisor",
+    "core.v1.ResourceHealth": "resourceID health",
     "core.v1.ResourceQuota": "metadata spec status",
     "core.v1.ResourceQuotaSpec": "hard scopes scopeSelector",
     "core.v1.ResourceQuotaStatus": "hard used",
     "core.v1.ResourceRequirements": "limits requests claims",
+    "core.v1.ResourceStatus": "name resources",
     "core.v1.SELinuxOptions": "user role type level",
     "core.v1.ScaleIOPersistentVolumeSource": (
         "gateway system secretRef sslEnabled protectionDomain storagePool storageMode volumeName fsType readOnly"
@@ -345,7 +423,7 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.SecretVolumeSource": "secretName items defaultMode optional",
     "core.v1.SecurityContext": (
         "capabilities privileged seLinuxOptions runAsUser runAsNonRoot readOnlyRootFilesystem "
-        "allowPrivilegeEscalation runAsGroup procMount - seccompProfile appArmorProfile"
+        "allowPrivilegeEscalation runAsGroup procMount windowsOptions seccompProfile appArmorProfile"
     ),
     "core.v1.Service": "metadata spec status",
     "core.v1.ServiceAccount": "metadata secrets imagePullSecrets automountServiceAccountToken",
@@ -357,7 +435,7 @@ NUMBERS: Mapping[str, str] = {
         "sessionAffinityConfig - - ipFamilyPolicy clusterIPs ipFamilies allocateLoadBalancerNodePorts "
         "loadBalancerClass internalTrafficPolicy trafficDistribution"
     ),
-    "core.v1.ServiceStatus": "loadBalancer",
+    "core.v1.ServiceStatus": "loadBalancer conditions",
     "core.v1.SessionAffinityConfig": "clientIP",
     "core.v1.SleepAction": "seconds",
     "core.v1.StorageOSPersistentVolumeSource": "volumeName volumeNamespace fsType readOnly secretRef",
@@ -377,8 +455,9 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.Volume": "name +VolumeSource",
     "core.v1.VolumeDevice": "name devicePath",
     "core.v1.VolumeMount": "name readOnly mountPath subPath mountPropagation subPathExpr recursiveReadOnly",
+    "core.v1.VolumeMountStatus": "name mountPath readOnly recursiveReadOnly",
     "core.v1.VolumeNodeAffinity": "required",
-    "core.v1.VolumeProjection": "secret downwardAPI configMap serviceAccountToken",
+    "core.v1.VolumeProjection": "secret downwardAPI configMap serviceAccountToken clusterTrustBundle",
     "core.v1.VolumeResourceRequirements": "limits requests",
     "core.v1.VolumeSource": (
         "hostPath emptyDir gcePersistentDisk awsElasticBlockStore gitRepo secret nfs iscsi glusterfs "
@@ -388,28 +467,65 @@ NUMBERS: Mapping[str, str] = {
     ),
     "core.v1.VsphereVirtualDiskVolumeSource": "volumePath fsType storagePolicyName storagePolicyID",
     "core.v1.WeightedPodAffinityTerm": "weight podAffinityTerm",
+    "core.v1.WindowsSecurityContextOptions": "gmsaCredentialSpecName gmsaCredentialSpec runAsUserName hostProcess",
+    "discovery.v1.Endpoint": "addresses conditions hostname targetRef deprecatedTopology nodeName zone hints",
+    "discovery.v1.EndpointConditions": "ready serving terminating",
+    "discovery.v1.EndpointHints": "forZones",
+    "discovery.v1.EndpointPort": "name protocol port appProtocol",
+    "discovery.v1.EndpointSlice": "metadata endpoints ports addressType",
+    "discovery.v1.ForZone": "name",
+    "events.v1.Event": (
+        "metadata eventTime series reportingController reportingInstance action reason regarding related note "
+        "type deprecatedSource deprecatedFirstTimestamp deprecatedLastTimestamp deprecatedCount"
+    ),
+    "events.v1.EventSeries": "count lastObservedTime",
+    "flowcontrol.v1.ExemptPriorityLevelConfiguration": "nominalConcurrencyShares lendablePercent",
+    "flowcontrol.v1.FlowDistinguisherMethod": "type",
+    "flowcontrol.v1.FlowSchema": "metadata spec status",
+    "flowcontrol.v1.FlowSchemaCondition": "type status lastTransitionTime reason message",
+    "flowcontrol.v1.FlowSchemaSpec": "priorityLevelConfiguration matchingPrecedence distinguisherMethod rules",
+    "flowcontrol.v1.FlowSchemaStatus": "conditions",
+    "flowcontrol.v1.GroupSubject": "name",
+    "flowcontrol.v1.LimitResponse": "type queuing",
+    "flowcontrol.v1.LimitedPriorityLevelConfiguration": (
+        "nominalConcurrencyShares limitResponse lendablePercent borrowingLimitPercent"
+    ),
+    "flowcontrol.v1.NonResourcePolicyRule": "verbs - - - - nonResourceURLs",
+    "flowcontrol.v1.PolicyRulesWithSubjects": "subjects resourceRules nonResourceRules",
+    "flowcontrol.v1.PriorityLevelConfiguration": "metadata spec status",
+    "flowcontrol.v1.PriorityLevelConfigurationCondition": "type status lastTransitionTime reason message",
+    "flowcontrol.v1.PriorityLevelConfigurationReference": "name",
+    "flowcontrol.v1.PriorityLevelConfigurationSpec": "type limited exempt",
+    "flowcontrol.v1.PriorityLevelConfigurationStatus": "conditions",
+    "flowcontrol.v1.QueuingConfiguration": "queues handSize queueLengthLimit",
+    "flowcontrol.v1.ResourcePolicyRule": "verbs apiGroups resources clusterScope namespaces",
+    "flowcontrol.v1.ServiceAccountSubject": "namespace name",
+    "flowcontrol.v1.Subject": "kind user group serviceAccount",
+    "flowcontrol.v1.UserSubject": "name",
     "meta.v1.APIGroup": "name versions preferredVersion serverAddressByClientCIDRs",
     "meta.v1.APIResource": (
         "name namespaced kind verbs shortNames singularName categories group version storageVersionHash"
     ),
     "meta.v1.APIVersions": "versions serverAddressByClientCIDRs",
     "meta.v1.Condition": "type status observedGeneration lastTransitionTime reason message",
-    "meta.v1.DeleteOptions": "gracePeriodSeconds preconditions orphanDependents propagationPolicy dryRun",
-    "meta.v1.Fields": "map",
+    "meta.v1.DeleteOptions": (
+        "gracePeriodSeconds preconditions orphanDependents propagationPolicy dryRun "
+        "ignoreStoreReadErrorWithClusterBreakingPotential"
+    ),
+    "meta.v1.FieldSelectorRequirement": "key operator values",
     "meta.v1.GroupResource": "group resource",
     "meta.v1.GroupVersionForDiscovery": "groupVersion version",
-    "meta.v1.Initializers": "pending result",
     "meta.v1.LabelSelector": "matchLabels matchExpressions",
     "meta.v1.LabelSelectorRequirement": "key operator values",
-    "meta.v1.ListMeta": "selfLink resourceVersion continue",
-    "meta.v1.ManagedFieldsEntry": "manager operation apiVersion time +Fields",
+    "meta.v1.ListMeta": "selfLink resourceVersion continue remainingItemCount",
+    "meta.v1.ManagedFieldsEntry": "manager operation apiVersion time +Fields fieldsType fieldsV1 subresource",
     "meta.v1.ObjectMeta": (
         "name generateName namespace selfLink uid resourceVersion generation creationTimestamp "
         "deletionTimestamp deletionGracePeriodSeconds labels annotations ownerReferences finalizers - "
         "+Initializers managedFields"
     ),
     "meta.v1.OwnerReference": "kind - name uid apiVersion controller blockOwnerDeletion",
-    "meta.v1.Preconditions": "uid",
+    "meta.v1.Preconditions": "uid resourceVersion",
     "meta.v1.ServerAddressByClientCIDR": "clientCIDR serverAddress",
     "meta.v1.Status": "metadata status message reason details code",
     "meta.v1.StatusCause": "reason message field",
@@ -417,17 +533,31 @@ NUMBERS: Mapping[str, str] = {
     "meta.v1.WatchEvent": "type object",
     "networking.v1.HTTPIngressPath": "path backend pathType",
     "networking.v1.HTTPIngressRuleValue": "paths",
+    "networking.v1.IPBlock": "cidr except",
     "networking.v1.Ingress": "metadata spec status",
     "networking.v1.IngressBackend": "- - resource service",
-    "networking.v1.IngressLoadBalancerIngress": "ip hostname",
+    "networking.v1.IngressClass": "metadata spec",
+    "networking.v1.IngressClassParametersReference": "apiGroup kind name scope namespace",
+    "networking.v1.IngressClassSpec": "controller parameters",
+    "networking.v1.IngressLoadBalancerIngress": "ip hostname - ports",
     "networking.v1.IngressLoadBalancerStatus": "ingress",
+    "networking.v1.IngressPortStatus": "port protocol error",
     "networking.v1.IngressRule": "host +IngressRuleValue",
     "networking.v1.IngressRuleValue": "http",
     "networking.v1.IngressServiceBackend": "name port",
     "networking.v1.IngressSpec": "defaultBackend tls rules ingressClassName",
     "networking.v1.IngressStatus": "loadBalancer",
     "networking.v1.IngressTLS": "hosts secretName",
+    "networking.v1.NetworkPolicy": "metadata spec",
+    "networking.v1.NetworkPolicyEgressRule": "ports to",
+    "networking.v1.NetworkPolicyIngressRule": "ports from",
+    "networking.v1.NetworkPolicyPeer": "podSelector namespaceSelector ipBlock",
+    "networking.v1.NetworkPolicyPort": "protocol port endPort",
+    "networking.v1.NetworkPolicySpec": "podSelector ingress egress policyTypes",
     "networking.v1.ServiceBackendPort": "name number",
+    "node.v1.Overhead": "podFixed",
+    "node.v1.RuntimeClass": "metadata handler overhead scheduling",
+    "node.v1.Scheduling": "nodeSelector tolerations",
     "policy.v1.Eviction": "metadata deleteOptions",
     "policy.v1.PodDisruptionBudget": "metadata spec status",
     "policy.v1.PodDisruptionBudgetSpec": "minAvailable selector maxUnavailable unhealthyPodEvictionPolicy",
@@ -443,4 +573,24 @@ NUMBERS: Mapping[str, str] = {
     "rbac.v1.RoleRef": "apiGroup kind name",
     "rbac.v1.Subject": "kind apiGroup name namespace",
     "scheduling.v1.PriorityClass": "metadata value globalDefault description preemptionPolicy",
+    "storage.v1.CSIDriver": "metadata spec",
+    "storage.v1.CSIDriverSpec": (
+        "attachRequired podInfoOnMount volumeLifecycleModes storageCapacity fsGroupPolicy tokenRequests "
+        "requiresRepublish seLinuxMount"
+    ),
+    "storage.v1.CSINode": "metadata spec",
+    "storage.v1.CSINodeDriver": "name nodeID topologyKeys allocatable",
+    "storage.v1.CSINodeSpec": "drivers",
+    "storage.v1.CSIStorageCapacity": "metadata nodeTopology storageClassName capacity maximumVolumeSize",
+    "storage.v1.StorageClass": (
+        "metadata provisioner parameters reclaimPolicy mountOptions allowVolumeExpansion volumeBindingMode "
+        "allowedTopologies"
+    ),
+    "storage.v1.TokenRequest": "audience expirationSeconds",
+    "storage.v1.VolumeAttachment": "metadata spec status",
+    "storage.v1.VolumeAttachmentSource": "persistentVolumeName inlineVolumeSpec",
+    "storage.v1.VolumeAttachmentSpec": "attacher source nodeName",
+    "storage.v1.VolumeAttachmentStatus": "attached attachmentMetadata attachError detachError",
+    "storage.v1.VolumeError": "time message",
+    "storage.v1.VolumeNodeResources": "count",
 }

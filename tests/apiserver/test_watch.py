@@ -49,7 +49,7 @@ async def test_an_informer_sees_every_change_once_across_many_cuts(server: Serve
             else:
                 seen[event.object.metadata.name] = last
         recorder.events.clear()
-        return last
+        return str(last)
 
     live: set[str] = set()
     for step in range(300):

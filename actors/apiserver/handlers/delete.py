@@ -8,7 +8,17 @@ import msgspec
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver import deletion, limits, metadata
 from kubeloop.actors.apiserver.answers import EntryListing
-from kubeloop.actors.apiserver.bodies import ACCEPTED, JSON, YAML, Expected, media_type, read_json, read_yaml
+from kubeloop.actors.apiserver.bodies import (
+    ACCEPTED,
+    JSON,
+    PROTOBUF,
+    YAML,
+    Expected,
+    media_type,
+    read_json,
+    read_yaml,
+    unrecognized,
+)
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
@@ -38,6 +48,8 @@ def body_of(call: Call) -> dict[str, Any] | None:
         return None
     if isinstance(body, bytes):
         type_ = media_type(call.request.content_type) or JSON
+        if type_ == PROTOBUF:
+            return read_protobuf_options(body)
         if type_ not in (JSON, YAML):
             raise errors.unsupported_media_type(
                 f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
@@ -48,6 +60,16 @@ def body_of(call: Call) -> dict[str, Any] | None:
         body = msgspec.to_builtins(body)
     checked: dict[str, Any] = body
     return checked
+
+
+def read_protobuf_options(body: bytes) -> dict[str, Any]:
+    from kubeloop.actors.api.meta_v1 import DeleteOptions as Options
+    from kubeloop.actors.apiserver.protobuf import ProtobufError, decode
+
+    try:
+        return decode(body, Options)
+    except ProtobufError as error:
+        raise unrecognized(DELETE_OPTIONS, str(error), body) from None
 
 
 async def delete_entry(call: Call, entry: Entry, options: DeleteOptions) -> Response | None:
