@@ -7,7 +7,6 @@ prose but a line a kind (openapi_descriptions).
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -41,10 +40,9 @@ def schema_name(cls: type[Any]) -> str:
     return f"{_PACKAGES.get(package, f'io.k8s.api.{package}')}.{version}.{cls.__name__}"
 
 
-@lru_cache(4096)
-def fields_of(cls: Any) -> tuple[tuple[str, Any], ...]:
+def fields_of(cls: Any) -> Iterator[tuple[str, Any]]:
     """(JSON name, type) of a class's fields."""
-    return tuple((field.encode_name, field.type) for field in msgspec.structs.fields(cls))
+    return ((field.encode_name, field.type) for field in msgspec.structs.fields(cls))
 
 
 class SchemaWriter:
