@@ -21,15 +21,14 @@ import msgspec
 from kubeloop.actors import manifests, waiting
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.errors import StatusError
-from kubeloop.actors.api.resources import resource_for
 from kubeloop.actors.apiserver.actor import ApiServer
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.messages import UserInfo
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.container_runtime.actor import ContainerRuntimeActor
 from kubeloop.actors.container_runtime.addresses import pod_cidr
-from kubeloop.actors.container_runtime.process import ProcessBackend
 from kubeloop.actors.container_runtime.loopback import LoopbackBlock
+from kubeloop.actors.container_runtime.process import ProcessBackend
 from kubeloop.actors.container_runtime.sim import SimBackend
 from kubeloop.actors.controller_manager.actor import NAMES as CONTROLLER_NAMES
 from kubeloop.actors.controller_manager.actor import ControllerManager
@@ -58,7 +57,7 @@ EAGER_PROXIES_MAX = 100  # with more nodes a proxy begins to watch when it is fi
 
 
 class NodeOptions(msgspec.Struct, frozen=True):
-    """One node: its name (default node-N), labels, taints as `key=value:Effect`, and capacity as Kubernetes quantities."""
+    """One node: its name (default node-N), labels, taints as `key=value:Effect`, capacity as quantities."""
 
     name: str = ""
     labels: Mapping[str, str] = {}
@@ -291,7 +290,7 @@ class Cluster:
         """
         applied = []
         for obj in manifests.read_objects(source):
-            resource = resource_for(obj)
+            resource = await self.client.resource(obj)
             if resource.namespaced and not meta.namespace(obj):
                 obj = meta.replace_metadata(obj, namespace=namespace)
             applied.append(await self.client.apply(obj, field_manager=field_manager, force=True))
@@ -305,12 +304,12 @@ class Cluster:
         namespace: str = "default",
         timeout: float = 30.0,
     ) -> Any:
-        """Waits until `target` ("deployment/web", or an object) is as `condition` says; returns the object (None: deleted).
+        """Waits until `target` ("deployment/web", or an object) is as `condition` says; returns it (None: deleted).
 
-        Conditions are those of `kubectl wait --for` (see waiting.predicate). Raises TimeoutError after `timeout` seconds of
-        the cluster's time, saying how the object stood; ValueError for a target or condition that it does not understand.
+        Conditions are those of `kubectl wait --for` (see waiting.predicate). Raises TimeoutError after `timeout` seconds
+        of the cluster's time, saying how the object stood; ValueError for a target or condition not understood.
         """
-        kind, name, namespace = _target(target, namespace)
+        kind, name, namespace = await self._target(target, namespace)
         holds = waiting.predicate(condition)
         latest: list[Any] = [None]
         try:
@@ -320,10 +319,19 @@ class Cluster:
             state = "it does not exist" if latest[0] is None else f"status: {waiting.describe_status(latest[0])}"
             raise TimeoutError(f"{kind}/{name} was not {condition} within {timeout:g} s; {state}") from None
 
+    async def _target(self, target: Any, namespace: str) -> tuple[str, str, str]:
+        if not isinstance(target, str):
+            resource = await self.client.resource(target)
+            return resource.name, meta.name(target), meta.namespace(target) or namespace
+        kind, _, name = target.partition("/")
+        if not kind or not name:
+            raise ValueError(f"target {target!r}: written as kind/name, as in deployment/web")
+        return kind, name, namespace
+
     async def _watch_until(
         self, kind: str, name: str, namespace: str, holds: waiting.Predicate, latest: list[Any]
     ) -> Any:
-        resource = resource_for(kind)
+        resource = await self.client.resource(kind)
         scope = namespace if resource.namespaced else None
         selector = f"metadata.name={name}"
         while True:
@@ -394,7 +402,7 @@ class Cluster:
         return answer
 
     def crash(self, process: str) -> Done:
-        """Kills a process as `kill -9` does ("scheduler", "kubelet/node-1"): its memory is gone, its supervisor restarts it.
+        """Kills a process ("scheduler", "kubelet/node-1") as `kill -9` does: its memory is gone, then it is restarted.
 
         Raises ValueError for a process that this cluster does not run.
         """
@@ -457,16 +465,6 @@ def process_name(name: str, known: Sequence[str]) -> str:
         if name in (candidate, candidate.removeprefix("kube-")):
             return candidate
     raise ValueError(f"unknown process {name!r}: one of {', '.join(known)}")
-
-
-def _target(target: Any, namespace: str) -> tuple[str, str, str]:
-    if not isinstance(target, str):
-        resource = resource_for(target)
-        return resource.plural, meta.name(target), meta.namespace(target) or namespace
-    kind, _, name = target.partition("/")
-    if not kind or not name:
-        raise ValueError(f"target {target!r}: written as kind/name, as in deployment/web")
-    return kind, name, namespace
 
 
 def _is_ready(node: Any, tainted: bool) -> bool:

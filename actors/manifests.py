@@ -18,7 +18,7 @@ class ManifestError(ValueError):
 def read_objects(source: str | Path | Mapping[str, Any] | msgspec.Struct | Iterable[Any]) -> list[Any]:
     """The objects of `source`, in order; Lists are opened.
 
-    A str with a line break, or one that is no existing path and holds a colon, is taken as text; every other str is a path.
+    A str with a line break, or one that is no existing path and holds a colon, is text; every other str is a path.
     A folder gives its .yaml, .yml and .json files in name order, as `kubectl apply -f` does.
     Raises FileNotFoundError, and ManifestError for text that is not YAML or documents without apiVersion and kind.
     """

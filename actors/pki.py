@@ -93,9 +93,7 @@ class CertificateAuthority:
             .not_valid_after(now + datetime.timedelta(days=VALID_DAYS * (10 if ca else 1)))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         for extension, critical in _usages(ca, hosts):
             builder = builder.add_extension(extension, critical=critical)
@@ -164,7 +162,7 @@ def server_ssl_context(authority: CertificateAuthority, hosts: Sequence[str]) ->
 
 
 def kubeconfig_text(url: str, authority: bytes, pair: KeyPair, token: str, *, user: str = "kubernetes-admin") -> str:
-    """A kubeconfig (v1 Config) with one context, everything inline; both credentials, since some clients take only one."""
+    """A kubeconfig (v1 Config) with one context, everything inline; two credentials, as some clients take only one."""
     import yaml
 
     def inline(data: bytes) -> str:

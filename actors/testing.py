@@ -90,7 +90,7 @@ except ImportError:  # plain tests still have `kubeconfig`
         pytest.fail("the fixture `cluster` needs pytest-asyncio: pip install 'kubeloop[test]'")
 
 else:
-    cluster = pytest_asyncio.fixture(_running_cluster, name="cluster", loop_scope="function")
+    cluster = pytest_asyncio.fixture(_running_cluster, name="cluster", loop_scope="function")  # type: ignore[assignment]
     kubeloop_served_kubeconfig = pytest_asyncio.fixture(
         _served_kubeconfig, name="kubeloop_served_kubeconfig", loop_scope="function"
     )

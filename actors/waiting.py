@@ -6,19 +6,22 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from kubeloop.actors.api import codec
+import kubeloop.actors.api.codec as codec
 
 Predicate = Callable[[Any | None], bool]
 
-PHASES = frozenset({"Pending", "Running", "Succeeded", "Failed", "Active", "Terminating", "Bound", "Available", "Released"})
+PHASES = frozenset(
+    ["Pending", "Running", "Succeeded", "Failed", "Active", "Terminating", "Bound", "Available", "Released"]
+)
 JSONPATH = re.compile(r"^jsonpath='?\{\.?(?P<path>[^}]*)\}'?(?:=(?P<value>.*))?$")
 
 
 def predicate(condition: str | Callable[[Any], bool]) -> Predicate:
     """A predicate over the object as it is now (None: it is not there).
 
-    `condition` is what `kubectl wait --for` takes: "create", "delete", "condition=TYPE[=STATUS]" or just "TYPE[=STATUS]"
-    (types without regard to case, status default True), "jsonpath={.status.phase}=Running", or a callable that gets the object.
+    `condition` is what `kubectl wait --for` takes: "create", "delete", "condition=TYPE[=STATUS]" or just
+    "TYPE[=STATUS]" (types without regard to case, status default True), "jsonpath={.status.phase}=Running"; or a
+    callable that gets the object.
     A phase ("Running") that is no condition of the object is compared with status.phase.
     Raises ValueError for a text that is none of these.
     """
@@ -33,7 +36,8 @@ def predicate(condition: str | Callable[[Any], bool]) -> Predicate:
     wanted, _, status = condition.removeprefix("condition=").partition("=")
     if not re.fullmatch(r"[A-Za-z][\w./-]*", wanted):
         raise ValueError(
-            f"condition {condition!r}: give create, delete, condition=TYPE[=STATUS], TYPE[=STATUS], jsonpath={{.path}}=VALUE, or a callable"
+            f"condition {condition!r}: give create, delete, [condition=]TYPE[=STATUS], jsonpath={{.path}}=VALUE, "
+            "or a callable"
         )
     return lambda obj: obj is not None and _holds(codec.to_builtins(obj), wanted, status or "True")
 

@@ -1,6 +1,6 @@
 """An embedded cluster: a deployment comes up, loses a node, and recovers. Virtual time: minutes pass in a moment.
 
-    python examples/embedded_cluster.py
+python examples/embedded_cluster.py
 """
 
 from kubeloop import Cluster, simulate

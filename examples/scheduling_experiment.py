@@ -1,6 +1,6 @@
 """A scheduling experiment: 1,000 nodes of three sizes, 5,000 pods, in virtual time. How even does the cluster get?
 
-    python examples/scheduling_experiment.py
+python examples/scheduling_experiment.py
 """
 
 import statistics
@@ -36,7 +36,8 @@ async def main(node_count: int = 1000, pod_count: int = 5000) -> dict[str, float
             await cluster.client.create(pod(number))
         last = f"app-{pod_count - 1}"
         await cluster.wait(f"pod/{last}", "Running", timeout=600)
-        sizes = {node.metadata.name: node.metadata.labels["size"] for node in (await cluster.client.list("nodes")).items}
+        all_nodes = (await cluster.client.list("nodes")).items
+        sizes = {node.metadata.name: node.metadata.labels["size"] for node in all_nodes}
         placed = Counter(p.spec.node_name for p in (await cluster.client.list("pods", "default")).items)
         load = {
             size: statistics.mean(placed[name] * 0.5 / float(cpus) for name, of in sizes.items() if of == size)

@@ -40,7 +40,18 @@ _HOMES = {
     "StatusError": "kubeloop.actors.api.errors",
     "simulate": "kubeloop.runtime.simulation",
 }
-__all__ = sorted([*_HOMES, "__version__"])
+__all__ = [
+    "Client",
+    "Cluster",
+    "Informer",
+    "InformerFactory",
+    "NodeOptions",
+    "ReconcileLoop",
+    "Result",
+    "StatusError",
+    "__version__",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:

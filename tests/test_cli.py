@@ -57,7 +57,8 @@ def test_the_kubeconfig_is_readable_by_its_owner_only(kubeconfig_path: Path) -> 
 
 
 def test_up_leaves_out_what_it_is_told_to(kubeconfig_path: Path) -> None:
-    up = Up("--nodes", "0", "--without", "scheduler", "--controllers", "*,-deployment", "--kubeconfig", str(kubeconfig_path))
+    options = ("--nodes", "0", "--without", "scheduler", "--controllers", "*,-deployment")
+    up = Up(*options, "--kubeconfig", str(kubeconfig_path))
     assert up.line.startswith("ready")
     assert up.stop()[0] == 0
 
@@ -78,7 +79,7 @@ def test_a_taken_port_is_an_error_that_names_it(kubeconfig_path: Path) -> None:
         (["--without", "nonsense"], "unknown process 'nonsense'"),
         (["--runtime", "docker"], "runtime 'docker'"),
         (["--controllers", "nonsense"], "nonsense"),
-        (["--nodes", "-1"], "-1"),
+        (["--nodes", "-1"], "nodes"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(arguments: list[str], said: str, kubeconfig_path: Path) -> None:

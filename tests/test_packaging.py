@@ -7,7 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FOLDERS = {"kubeloop": "kubeloop", "kubeloop.actors": "actors", "kubeloop.runtime": "runtime", "kubeloop.store": "store"}
+FOLDERS = {
+    "kubeloop": "kubeloop",
+    "kubeloop.actors": "actors",
+    "kubeloop.runtime": "runtime",
+    "kubeloop.store": "store",
+}
 
 
 def _packages_under(package: str, folder: str) -> set[str]:
@@ -34,7 +39,8 @@ def test_each_package_says_what_it_is_for() -> None:
 def test_importing_kubeloop_loads_neither_the_web_server_nor_numpy() -> None:
     code = (
         "import sys; from kubeloop import Cluster; "
-        "heavy = {'aiohttp', 'numpy', 'cryptography', 'yaml', 'jwt', 'rich', 'typer', 'prometheus_client'} & set(sys.modules); "
+        "heavy = {'aiohttp', 'numpy', 'cryptography', 'yaml', 'jwt', 'rich', 'typer', 'prometheus_client'}; "
+        "heavy &= set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

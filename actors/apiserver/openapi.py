@@ -36,7 +36,7 @@ class CustomSchema(msgspec.Struct, frozen=True):
 
 
 def answer(path: str, accept: str = JSON, custom: Sequence[CustomSchema] = ()) -> Document | None:
-    """What a GET of /openapi/v2, /openapi/v3 or below answers; None for another path. Raises 406 for v2 as protobuf only.
+    """What a GET of /openapi/v2, /openapi/v3 or below answers; None for others. Raises 406 for v2 as protobuf only.
 
     v3 documents that are asked for as protobuf are answered in JSON: no client of ours insists.
     """

@@ -1,18 +1,18 @@
 """How to test a controller: a real cluster a test, the world's state asserted, no mocks and no sleeping.
 
-    pytest examples/controller
+pytest examples/controller
 """
 
 from pathlib import Path
 
 import kr8s.asyncio
 import pytest
+from with_kr8s import label_namespace, run_team_controller
+from with_kubeloop import TeamController
 
 from kubeloop import Cluster
 from kubeloop.actors.api.core_v1 import Namespace
 from kubeloop.actors.api.meta_v1 import ObjectMeta
-from with_kr8s import label_namespace, run_team_controller
-from with_kubeloop import TeamController
 
 
 @pytest.mark.kubeloop(nodes=0, time="virtual", seed=1)

@@ -1,7 +1,7 @@
 """The demo's database: keeps its rows in a file of its own and answers one JSON line for each line it is sent.
 
-    {"put": {"name": "ada"}}  ->  {"pod": ..., "node": ..., "rows": 1}
-    {"count": true}           ->  {"pod": ..., "node": ..., "rows": 1}
+{"put": {"name": "ada"}}  ->  {"pod": ..., "node": ..., "rows": 1}
+{"count": true}           ->  {"pod": ..., "node": ..., "rows": 1}
 """
 
 import json
@@ -9,7 +9,6 @@ import os
 import signal
 import socketserver
 import sqlite3
-import sys
 import threading
 from pathlib import Path
 
@@ -40,10 +39,10 @@ def main() -> None:
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     with Server((os.environ["POD_IP"], 5432), Handler) as server:
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-        print(f"listening on {server.server_address[0]}:{server.server_address[1]}, rows in {ROWS.name}", flush=True)
+        print("listening on", *server.server_address, "with rows in", ROWS.name, flush=True)
         server.serve_forever()
     print("closed", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -108,9 +108,9 @@ async def show_placement(demo: Demo) -> None:
 
     await demo.until("the scheduler places the pods, the kubelets start them", all_ready)
     pods = await demo.pods("database") + await demo.pods("web")
-    rows = [(p.metadata.name, p.spec.node_name, p.status.pod_ip, p.status.phase) for p in pods]  # type: ignore[union-attr]
+    rows = [(p.metadata.name, p.spec.node_name, p.status.pod_ip, p.status.phase) for p in pods]
     demo.show("Placed by the scheduler, started by the kubelets", ("pod", "node", "address", "phase"), rows)
-    spread = Counter((p.metadata.labels["app"], p.spec.node_name) for p in pods)  # type: ignore[union-attr]
+    spread = Counter((p.metadata.labels["app"], p.spec.node_name) for p in pods)
     demo.observe("one web and one database pod run on each node", set(spread.values()) == {1} and len(spread) == 4)
 
 
@@ -121,7 +121,7 @@ async def show_local_traffic(demo: Demo) -> None:
         nodes = Counter(answer.database_node or answer.error for answer in answers)
         node = pod.spec.node_name if pod.spec else ""
         local = local and set(nodes) == {node}
-        rows.append((pod.metadata.name, node, ", ".join(f"{n}: {c}" for n, c in nodes.items())))  # type: ignore[union-attr]
+        rows.append((pod.metadata.name, node, ", ".join(f"{n}: {c}" for n, c in nodes.items())))
     demo.show("Requests to each web pod, and the database that answered", ("web pod", "on", "answered from"), rows)
     demo.observe("each web pod is answered by the database on its own node", local and len(rows) == 2)
 
@@ -250,12 +250,13 @@ async def play(*, keep: bool = False, console: Console | None = None) -> int:
 async def _say_how_to_go_on(demo: Demo, keep: bool) -> None:
     if not keep:
         demo.console.print(
-            "\nTo open the same cluster with kubectl: `kubeloop demo --keep` (or `make demo KEEP=1`) leaves it running and prints\n"
-            "its KUBECONFIG; `kubeloop up --nodes 2 --runtime process` starts an empty one."
+            "\nTo open the same cluster with kubectl: `make demo KEEP=1` (or `kubeloop demo --keep`) leaves it\n"
+            "running and prints its KUBECONFIG; `kubeloop up --nodes 2 --runtime process` starts an empty one."
         )
         return
     path = await demo.cluster.serve()
-    demo.console.print(f"\nOpen it with kubectl, until you interrupt this:\n\n    export KUBECONFIG={path}\n    kubectl get pods -o wide")
+    demo.console.print("\nOpen it with kubectl, until you interrupt this:\n")
+    demo.console.print(f"    export KUBECONFIG={path}\n    kubectl get pods -o wide")
     await stop_event().wait()
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 
 DATABASE = (os.environ["DATABASE_SERVICE_HOST"], int(os.environ["DATABASE_SERVICE_PORT"]))
@@ -42,10 +41,10 @@ def main() -> None:
     server = http.server.ThreadingHTTPServer((os.environ["POD_IP"], 8080), Handler)
     server.daemon_threads = True
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"listening on {server.server_address[0]}:{server.server_port}", flush=True)
+    print("listening on", *server.server_address, flush=True)
     server.serve_forever()
     server.server_close()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
