@@ -200,7 +200,12 @@ class Core:
         if queued is None:
             return None
         info = queued.info
-        node = self.engine.decide(info)
+        try:
+            node = self.engine.decide(info)
+        except Exception as error:  # a plugin's fault: this pod is tried again later, the others go on
+            self.queue.failed(queued, now)
+            self.cost += DECISION_COST
+            return [Refuse(info.pod, f"{type(error).__name__}: {error}", "SchedulerError")]
         self.cost += DECISION_COST + self.engine.cost
         self.engine.cost = 0
         if node is None:

@@ -40,9 +40,10 @@ class Evaluation:
         self._node_filters = [f for f in self.filters if f[0].SCOPE is Scope.NODE]
         self._usage_filters = [f for f in self.filters if f[0].SCOPE is Scope.USAGE]
         self._cluster_filters = [f for f in self.filters if f[0].SCOPE is Scope.CLUSTER]
-        self._node_scorers = [s for s in self.scorers if s[0].SCOPE is not Scope.USAGE]
+        self._node_scorers = [s for s in self.scorers if s[0].SCOPE is Scope.NODE]
+        self._cluster_scorers = [s for s in self.scorers if s[0].SCOPE is Scope.CLUSTER]
         self._usage_scorers = [s for s in self.scorers if s[0].SCOPE is Scope.USAGE]
-        self._whole = bool(self._cluster_filters) or any(s[0].SCOPE is Scope.CLUSTER for s in self.scorers)
+        self._whole = bool(self._cluster_filters or self._cluster_scorers)
         self.cost = 0
         """Rows looked at since somebody last set this to zero; the actor spends a budget of them a slice."""
         self._stale = True
@@ -50,12 +51,18 @@ class Evaluation:
         self._node_ok: Mask = np.zeros(0, dtype=np.bool_)
         self._usage_ok: Mask = self._node_ok
         self._usage_score: Vector = np.zeros(0, dtype=np.int64)
+        self._raw: list[tuple[Plugin, Any, int, Vector]] = []
+        """Raw scores of the NODE plugins under which nodes differ."""
+        self._flat = 0
+        """What all other NODE plugins give every node."""
+        self._raw_stale = True
         self._renew = True
         """All totals have to be worked out again."""
         self._uneven = True
         """A node's total depends on which other nodes are feasible, through normalization."""
         self._even_score: Vector = self._usage_score
         self._total: Vector = self._usage_score
+        self._share_arrays()
         self._best = -1
         self._candidates: list[int] = []
         """Rows whose total was ``_best`` when they were put here; checked again when taken."""
@@ -115,9 +122,18 @@ class Evaluation:
         self._usage_score = np.zeros(cluster.capacity, dtype=np.int64)
         for plugin, state, weight in self._usage_scorers:
             self._usage_score += weight * plugin.score(state, cluster, self._node_ok)
-        self._renew = True
+        self._share_arrays()
+        self._renew = self._raw_stale = True
         self._stale = False
         self.cost += cluster.capacity // 8
+
+    def _share_arrays(self) -> None:
+        """Views of the arrays for single rows: reading or writing one element of a numpy array is slow."""
+        self._node_ok_at: memoryview = self._node_ok.data
+        self._usage_ok_at: memoryview = self._usage_ok.data
+        self._usage_score_at: memoryview = self._usage_score.data
+        self._even_score_at: memoryview = self._even_score.data
+        self._total_at: memoryview = self._total.data
 
     def _allowed_mask(self) -> Mask:
         cluster = self.cluster
@@ -133,7 +149,7 @@ class Evaluation:
         self._node_ok[rows] = self._allowed_mask()[rows] & _passes(self._node_filters, cluster, rows)
         for row in rows.tolist():
             self._look_at_usage(cluster.nodes[row])
-        self._renew = True
+        self._renew = self._raw_stale = True
 
     def _look_at_usage(self, node: NodeRow) -> None:
         row, cluster = node.row, self.cluster
@@ -147,21 +163,21 @@ class Evaluation:
         if fits:
             for scorer, state, weight in self._usage_scorers:
                 score += weight * scorer.score_one(state, cluster, node)
-            self._usage_score[row] = score
-        was = self._usage_ok[row]
-        self._usage_ok[row] = fits
+            self._usage_score_at[row] = score
+        was = self._usage_ok_at[row]
+        self._usage_ok_at[row] = fits
         if self._whole or self._renew:
             return
         if fits != was and self._uneven:
             self._renew = True
             return
-        self._note(row, score + self._even_score[row] if fits and self._node_ok[row] else -1)
+        self._note(row, score + self._even_score_at[row] if fits and self._node_ok_at[row] else -1)
 
     # Totals and candidates
 
     def _note(self, row: int, total: int) -> None:
-        before = self._total[row]
-        self._total[row] = total
+        before = self._total_at[row]
+        self._total_at[row] = total
         if total > self._best:
             self._best = total
             self._candidates = [row]
@@ -182,17 +198,32 @@ class Evaluation:
     def totals(self, feasible: Mask) -> Vector:
         """The weighted sum of all scores by row; at least one row is feasible."""
         self._refresh()
+        if self._raw_stale:
+            self._score_nodes()
         cluster = self.cluster
-        total = np.zeros(cluster.capacity, dtype=np.int64)
-        self._uneven = False
-        for plugin, state, weight in self._node_scorers:
-            raw = plugin.score(state, cluster, feasible)
-            if raw[cluster.valid].any():
-                self._uneven = True
+        total = np.full(cluster.capacity, self._flat, dtype=np.int64)
+        for plugin, state, weight, raw in self._raw:
             total += weight * plugin.normalize(state, raw, feasible)
-        self.cost += len(self._node_scorers) * cluster.capacity // 32
+        for plugin, state, weight in self._cluster_scorers:
+            total += weight * plugin.normalize(state, plugin.score(state, cluster, feasible), feasible)
+        self.cost += (len(self._raw) + 2 * len(self._cluster_scorers)) * cluster.capacity // 32
+        self._uneven = bool(self._raw)
         self._even_score = total
         return total + self._usage_score
+
+    def _score_nodes(self) -> None:
+        """Asks the NODE plugins; where all nodes are equal, normalization does not depend on who is feasible."""
+        cluster = self.cluster
+        self._raw, self._flat, self._raw_stale = [], 0, False
+        for plugin, state, weight in self._node_scorers:
+            raw = plugin.score(state, cluster, cluster.valid)
+            if raw[cluster.valid].any():
+                self._raw.append((plugin, state, weight, raw))
+            elif cluster.count:
+                self._flat += weight * int(
+                    plugin.normalize(state, np.zeros(1, dtype=np.int64), np.ones(1, dtype=bool))[0]
+                )
+        self.cost += len(self._node_scorers) * cluster.capacity // 32
 
     def _recount(self) -> None:
         feasible = self._feasible()
@@ -205,13 +236,16 @@ class Evaluation:
         else:
             self._total = np.full(self.cluster.capacity, -1, dtype=np.int64)
             self._uneven, self._even_score = True, np.zeros(self.cluster.capacity, dtype=np.int64)
+        self._share_arrays()
 
     def best(self, choose: Choose) -> NodeRow | None:
         """The node with the highest total, ``choose`` among equals; None when no node fits."""
         if self.rejection is not None or (self._refused is not None and self._refused[0] == self.position):
             return None
         self._refresh()
-        if self._whole or self._renew:
+        if self._whole:
+            return self._best_of(self._feasible(), choose)
+        if self._renew:
             self._recount()
         elif self._taken >= 0:  # chosen before, and nothing was placed there after all
             self._candidates.append(self._taken)
@@ -229,7 +263,7 @@ class Evaluation:
             row = candidates[index]
             candidates[index] = candidates[-1]
             candidates.pop()
-            if total[row] == self._best:
+            if self._total_at[row] == self._best:
                 self._taken = row
                 return self.cluster.nodes[row]
 
@@ -239,10 +273,13 @@ class Evaluation:
             return None
         feasible = self.feasible()
         feasible[list(blocked)] = False
+        self._renew = True
+        return self._best_of(feasible, choose)
+
+    def _best_of(self, feasible: Mask, choose: Choose) -> NodeRow | None:
         if not feasible.any():
             return None
         total = np.where(feasible, self.totals(feasible), -1)
-        self._renew = True
         rows = np.flatnonzero(total == total.max())
         return self.cluster.nodes[int(rows[choose(len(rows)) if len(rows) > 1 else 0])]
 

@@ -110,7 +110,8 @@ class SchedulingQueue:
 
     def pop(self, now: float) -> QueuedPod | None:
         """The next pod to try; it is in flight until removed or put back."""
-        self.wake(now)
+        if self._backoff or self._unschedulable:
+            self.wake(now)
         queued = self._pop_active() or self._pop_backoff()
         if queued is not None:
             self._leave(queued)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kubeloop.actors.api.core_v1 import Node, Pod
+from kubeloop.actors.scheduler.cache import ClusterCache
 from kubeloop.actors.scheduler.core import Action, Bind, Core, Evict, Refuse
+from kubeloop.actors.scheduler.framework import Plugin
+from kubeloop.actors.scheduler.needs import PodInfo
 from tests.scheduler.objects import plain_node, plain_pod
 
 NO_VICTIMS = (
@@ -132,3 +135,24 @@ def test_a_node_that_goes_takes_no_more_pods() -> None:
     core.remove_node("n1")
     actions = run(core, *(plain_pod(f"p{i}") for i in range(3)))
     assert set(placements(actions).values()) == {"n2"}
+
+
+class Broken(Plugin):
+    """Raises for one pod."""
+
+    NAME = "Broken"
+
+    def pre_filter(self, pod: PodInfo, cluster: ClusterCache) -> None:
+        if pod.key == "default/unlucky":
+            raise RuntimeError("no luck")
+
+
+def test_a_plugin_that_raises_stops_one_pod_and_not_the_others() -> None:
+    core = make_core(plain_node("n1"))
+    core.engine.plugins.insert(0, (Broken(), 0))
+    actions = run(core, plain_pod("unlucky", cpu="1"), plain_pod("lucky", cpu="2"))
+    assert placements(actions) == {"lucky": "n1"}
+    assert [(a.reason, a.message) for a in actions if isinstance(a, Refuse)] == [
+        ("SchedulerError", "RuntimeError: no luck")
+    ]
+    assert core.queue.counts["backoff"] == 1

@@ -19,8 +19,8 @@ BASE = 150
 
 def balance(used_cpu: int, cpu: int, used_memory: int, memory: int) -> int:
     """100 when the two shares in use are equal, down to 50: 100 * (1 - their standard deviation), cut."""
-    share_cpu = min(used_cpu / cpu, 1.0)
-    share_memory = min(used_memory / memory, 1.0)
+    share_cpu = used_cpu / cpu if used_cpu < cpu else 1.0
+    share_memory = used_memory / memory if used_memory < memory else 1.0
     return int((1 - abs(share_cpu - share_memory) / 2) * SCORE_MAX)
 
 
@@ -58,6 +58,6 @@ class NodeResourcesBalancedAllocation(Plugin):
         if not cpu or not memory:
             return BASE // 2
         used_cpu, used_memory = node.used[CPU], node.used[MEMORY]
-        before = balance(used_cpu, cpu, used_memory, memory)
-        after = balance(used_cpu + state[0], cpu, used_memory + state[1], memory)
-        return (BASE + after - before) // 2
+        more_cpu, more_memory = state
+        after = balance(used_cpu + more_cpu, cpu, used_memory + more_memory, memory)
+        return (BASE + after - balance(used_cpu, cpu, used_memory, memory)) // 2
