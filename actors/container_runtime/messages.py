@@ -66,6 +66,8 @@ class ContainerConfig(msgspec.Struct, frozen=True):
     """What a container is made from. `attempt` counts the containers of this name in the pod, from 0.
 
     init: the pod waits for it to end (a scripted container then ends by itself).
+    termination_message_path: what the container wrote there is its status' message when it has ended;
+    termination_message_from_log: or, when it failed without writing any, the end of its log.
     """
 
     name: str
@@ -77,6 +79,8 @@ class ContainerConfig(msgspec.Struct, frozen=True):
     working_dir: str = ""
     envs: Mapping[str, str] = NO_LABELS
     mounts: Sequence[Mount] = ()
+    termination_message_path: str = ""
+    termination_message_from_log: bool = False
 
 
 class ContainerStatus(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ The rules, all of them:
   `$(KUBELOOP_ROOT)` in command, args and values of env is replaced by it.
 - The process starts in `workingDir`: a path at or below a mountPath is looked up in KUBELOOP_ROOT, any other is the
   host's own; without one, in KUBELOOP_ROOT.
+- What it writes to terminationMessagePath, $KUBELOOP_ROOT/dev/termination-log by default, is its message when it ends.
 - On Linux each pod has a loopback address (POD_IP), to listen on; elsewhere all share 127.0.0.1 (see `loopback`).
 - SIGTERM, then SIGKILL to the process group after the grace period; Windows has only the latter. When the first process
   ends, its group is killed, as a container's processes are.
@@ -32,12 +33,14 @@ from kubeloop.actors.container_runtime import messages as m
 from kubeloop.actors.container_runtime.addresses import AddressesExhausted, AddressPool
 from kubeloop.actors.container_runtime.backend import RuntimeHost, new_id
 from kubeloop.actors.container_runtime.logs import BufferStream, LogBuffer
-from kubeloop.actors.container_runtime.process_root import build_root, working_directory
+from kubeloop.actors.container_runtime.process_root import build_root, inside, working_directory
 
 VERSION = "0.1.0"
 WINDOWS = sys.platform == "win32"
 INHERITED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "WINDIR")
 EXEC_OUTPUT_BYTES_MAX = 1 << 20
+TERMINATION_MESSAGE_BYTES_MAX = 4096
+TERMINATION_LOG_LINES_MAX, TERMINATION_LOG_BYTES_MAX = 80, 2048
 PIPE_LINGER_SECONDS = 1.0  # how long output of a dead container's stray children is still taken
 REAP_SECONDS = (
     0.05  # a killed process is dead by then; closing its transport before would reap it behind asyncio's back
@@ -48,13 +51,27 @@ SPAWN_OPTIONS: Mapping[str, Any] = (
 
 
 class _Container:
-    __slots__ = ("command", "cwd", "env", "exited", "killed", "log", "root", "sandbox", "status", "timer", "transport")
+    __slots__ = (
+        "command",
+        "config",
+        "cwd",
+        "env",
+        "exited",
+        "killed",
+        "log",
+        "root",
+        "sandbox",
+        "status",
+        "timer",
+        "transport",
+    )
 
     def __init__(self, sandbox: m.PodSandboxStatus, status: m.ContainerStatus, command: Sequence[str], root: Path):
         self.sandbox = sandbox
         self.status = status
         self.command = command
         self.root = root
+        self.config: m.ContainerConfig
         self.cwd = str(root)
         self.env: dict[str, str] = {}
         self.log = LogBuffer()
@@ -193,6 +210,8 @@ class ProcessBackend:
         identifier = new_id(self._host.clock)
         root = self._directory() / "containers" / identifier[:16]
         build_root(root, config.mounts)
+        if config.termination_message_path:
+            inside(root, config.termination_message_path).parent.mkdir(parents=True, exist_ok=True)
         cwd = working_directory(root, config.working_dir, config.mounts)
         status = m.ContainerStatus(
             identifier, sandbox.id, sandbox.config.uid, config.name, config.attempt, config.image, config.image,
@@ -201,6 +220,7 @@ class ProcessBackend:
         place = "$(KUBELOOP_ROOT)"
         command = [part.replace(place, str(root)) for part in (*config.command, *config.args)]
         container = _Container(sandbox, status, command, root)
+        container.config = config
         container.cwd = str(cwd)
         container.env = _base_environment()
         container.env.update(HOSTNAME=sandbox.config.hostname or sandbox.config.name, POD_IP=sandbox.ip)
@@ -264,12 +284,27 @@ class ProcessBackend:
             exit_code=code,
             signal=killed_by,
             reason="Completed" if code == 0 else "Error",
+            message=self._termination_message(container, code),
         )
         if container.status.id not in self._containers:  # the runtime has crashed, or it was removed
             transport.close()
         else:
             self._host.clock.call_later(PIPE_LINGER_SECONDS, transport.close)
             self._host.emit(m.ContainerEvent("CONTAINER_STOPPED_EVENT", container.status))
+
+    def _termination_message(self, container: _Container, exit_code: int) -> str:
+        config, text = container.config, b""
+        if config.termination_message_path:
+            try:
+                path = inside(container.root, config.termination_message_path)
+                with path.open("rb") as file:
+                    text = file.read(TERMINATION_MESSAGE_BYTES_MAX)
+            except (OSError, m.RuntimeServiceError):
+                pass  # it wrote none
+        if not text and exit_code and config.termination_message_from_log:
+            lines = container.log.lines_from(container.log.end() - TERMINATION_LOG_LINES_MAX)
+            text = b"".join(line + b"\n" for _, line in lines)[-TERMINATION_LOG_BYTES_MAX:]
+        return text.decode(errors="replace")
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:
         container = self._find(container_id)

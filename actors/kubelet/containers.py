@@ -133,6 +133,8 @@ async def _config(worker: "PodWorker", container: Container, attempt: int, init:
         container.working_dir or "",
         values,
         mounted,
+        container.termination_message_path or "",
+        container.termination_message_policy == "FallbackToLogsOnError",
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from kubeloop.actors.api import errors
 from kubeloop.actors.container_runtime import messages as cri
 from kubeloop.actors.kubelet.messages import ExecInPod, OpenLog
+from kubeloop.actors.kubelet.record import ContainerRecord
 from kubeloop.actors.kubelet.worker import PodWorker
 from kubeloop.runtime.clock import parse_rfc3339
 
@@ -31,12 +32,7 @@ async def open_log(kubelet: "Kubelet", request: OpenLog) -> cri.LogStream:
     worker = _worker(kubelet, request.namespace, request.pod, request.uid)
     _known(worker, request.container)
     record = worker.records.get(request.container)
-    status = None
-    if record is not None:
-        latest_is_dead = record.status is not None and not record.running and not record.status.pod_sandbox_id
-        status = record.previous if request.previous or latest_is_dead else record.status
-        if request.previous and record.exited and record.waiting is None and record.previous is None:
-            status = record.status if record.restart_count == 0 and _restarting(worker, request.container) else None
+    status = _attempt(record, request.previous, _waits(worker, request.container)) if record is not None else None
     if status is None:
         if request.previous:
             raise errors.bad_request(
@@ -59,12 +55,20 @@ async def open_log(kubelet: "Kubelet", request: OpenLog) -> cri.LogStream:
     return stream
 
 
-def _restarting(worker: PodWorker, container: str) -> bool:
+def _attempt(record: ContainerRecord, previous: bool, waits: bool) -> cri.ContainerStatus | None:
+    """The attempt whose log is meant: while a container waits for its restart, the one that ended is the one before."""
+    status = record.status
+    if status is not None and not status.pod_sandbox_id:
+        return record.previous  # lost with its runtime, and its log too
+    if previous and not (waits and record.exited):
+        return record.previous
+    return status
+
+
+def _waits(worker: PodWorker, container: str) -> bool:
     status = worker.pod.status
-    for reported in status.container_statuses if status is not None else ():
-        if reported.name == container and reported.state is not None and reported.state.waiting is not None:
-            return True
-    return False
+    reported = status.container_statuses if status is not None else ()
+    return any(one.name == container and one.state is not None and one.state.waiting is not None for one in reported)
 
 
 def _waiting_reason(worker: PodWorker) -> str:

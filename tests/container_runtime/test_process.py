@@ -128,6 +128,18 @@ async def test_a_working_directory_is_in_a_volume_or_on_the_host(tmp_path: Path)
             await one.start(sandbox, shell("true", working_dir="/no/such/place"))
 
 
+async def test_a_termination_message_comes_from_its_file_or_from_the_log() -> None:
+    async with node(ProcessBackend()) as one:
+        sandbox = await one.sandbox()
+        options = {"termination_message_path": "/dev/termination-log", "termination_message_from_log": True}
+        wrote = await one.start(sandbox, shell("echo noise; printf bye > dev/termination-log; exit 1", **options))
+        assert (await one.ended(wrote.id)).message == "bye"
+        silent = await one.start(sandbox, shell("echo noise; sleep 0.05; exit 1", **options))
+        assert (await one.ended(silent.id)).message == "noise\n"
+        fine = await one.start(sandbox, shell("echo noise", **options))
+        assert (await one.ended(fine.id)).message == ""
+
+
 async def test_commands_run_beside_the_container() -> None:
     async with node(ProcessBackend()) as one:
         status = await one.start(await one.sandbox(), shell("sleep 600", envs={"NAME": "inside"}))

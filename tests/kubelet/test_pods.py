@@ -424,7 +424,13 @@ def test_logs_of_the_attempt_before_can_be_read() -> None:
     async def story(one: World) -> None:
         await one.run(annotations=scripted(run_time="3", exit_code="1", log_lines="once"))
         await one.until(lambda pod: container(pod).restart_count == 1)
-        stream = await one.ask("kubelet/node-1", OpenLog("default", "web", "app", previous=True))
-        assert b"".join([chunk async for chunk in stream]) == b"once\n"
+        request = OpenLog("default", "web", "app", previous=True, timestamps=True)
+
+        async def read() -> bytes:
+            return b"".join([chunk async for chunk in await one.ask("kubelet/node-1", request)])
+
+        assert await read() == b"2026-01-01T00:00:00.000000000Z once\n"
+        await one.until(lambda pod: waiting(pod) == "CrashLoopBackOff")
+        assert await read() == b"2026-01-01T00:00:03.000000000Z once\n"
 
     play(story)
