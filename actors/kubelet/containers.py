@@ -55,6 +55,7 @@ async def start_container(worker: "PodWorker", container: Container, *, init: bo
     worker.event("Normal", "Created", "Container created", container)
     try:
         status: cri.ContainerStatus = await kubelet.ask_runtime(cri.StartContainer(identifier))
+        worker.event("Normal", "Started", "Container started", container)
     except cri.RuntimeServiceError as error:
         worker.event("Warning", "Failed", f"Error: {error.message}", container)
         status = await _never_started(worker, identifier, error.message)
@@ -65,8 +66,7 @@ async def start_container(worker: "PodWorker", container: Container, *, init: bo
     if record.previous is not None and record.previous.pod_sandbox_id:
         await kubelet.ask_runtime(cri.RemoveContainer(record.previous.id))
     record.previous, record.status = old, status
-    if record.running:
-        worker.event("Normal", "Started", "Container started", container)
+    if record.running:  # unless it ended at once
         await _started(worker, container, record, status)
 
 
