@@ -12,6 +12,7 @@ from kubeloop.actors.apiserver.call import PAGE_NOT_FOUND
 from kubeloop.actors.apiserver.messages import ObjectListing, Response
 from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation, negotiate
 from kubeloop.actors.apiserver.options import boolean
+from kubeloop.actors.apiserver.registry import kind_for, nulls
 from kubeloop.runtime.clock import Clock
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ async def send(
         if len(body.items) > limits.list_slice_items:
             return await send_slices(request, render.list_slices(body), answer.warnings)
         return respond(request, answer.code, b"".join(render.list_slices(body)), JSON, answer.warnings)
-    data = answer.entry.encoded() if isinstance(answer, EntryResponse) else render.encode(body)
+    if isinstance(answer, EntryResponse):
+        return respond(request, answer.code, answer.entry.encoded(), JSON, answer.warnings)
+    data = nulls.completed(render.encode(body), body, kind_for(group, version, resource))
     return respond(request, answer.code, data, JSON, answer.warnings)
 
 

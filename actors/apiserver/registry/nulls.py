@@ -9,29 +9,37 @@ from typing import Any
 
 import msgspec
 
+from kubeloop.actors.apiserver.registry.kind import Kind
+
 
 def encoder(encode: Callable[[Any], bytes], nulls: Sequence[str]) -> Callable[[Any], bytes]:
     """`encode`, and `nulls` (JSON names; at most one dot: a field of spec or status) where they are absent."""
-    top = [name for name in nulls if "." not in name]
-    nested = [name.split(".") for name in nulls if "." in name]
+    return lambda obj: with_nulls(encode(obj), nulls)
 
-    def with_nulls(obj: Any) -> bytes:
-        value = encode(obj)
-        missing = b"".join(b',"%b":null' % name.encode() for name in top if f'"{name}":'.encode() not in value)
-        if missing:
-            value = value[:-1] + missing + b"}"
-        if nested:
-            value = _nested(value)
+
+def completed(value: bytes, obj: Any, kind: Kind | None) -> bytes:
+    """An encoded answer that was not stored as it is (converted, dry run), with its kind's nulls."""
+    if kind is None or not kind.nulls or getattr(obj, "kind", "") != kind.resource.kind:
         return value
+    return with_nulls(value, kind.nulls)
 
-    def _nested(value: bytes) -> bytes:
-        document = msgspec.json.decode(value)
-        changed = False
-        for parent, name in nested:
-            holder = document.get(parent)
-            if isinstance(holder, dict) and name not in holder:
-                holder[name] = None
-                changed = True
-        return msgspec.json.encode(document) if changed else value
 
-    return with_nulls
+def with_nulls(value: bytes, nulls: Sequence[str]) -> bytes:
+    nested = [name.split(".") for name in nulls if "." in name]
+    missing = b"".join(
+        b',"%b":null' % name.encode() for name in nulls if "." not in name and f'"{name}":'.encode() not in value
+    )
+    if missing:
+        value = value[:-1] + missing + b"}"
+    return _nested(value, nested) if nested else value
+
+
+def _nested(value: bytes, nested: Sequence[Sequence[str]]) -> bytes:
+    document = msgspec.json.decode(value)
+    changed = False
+    for parent, name in nested:
+        holder = document.get(parent)
+        if isinstance(holder, dict) and name not in holder:
+            holder[name] = None
+            changed = True
+    return msgspec.json.encode(document) if changed else value
