@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SLICE_COST = 3_000
 """Work between two yields to the loop; at about a microsecond each, some 3 ms."""
 WRITES_BETWEEN_YIELDS = 16
+LOADS_BETWEEN_YIELDS = 100
 WRITES_WAITING_MAX = 512
 WRITERS_MAX = 16
 
@@ -162,22 +163,23 @@ class Scheduler(Actor):
         from kubeloop.actors.scheduler.core import Core
         from kubeloop.actors.scheduler.feeds import Feeds
 
-        random = self.context.clock.random
-        core = Core(choose=random.randrange, scheduler_names=self.scheduler_names)
-        self._feeds = Feeds(core, self._factory, self.context.clock, self._kick)
+        clock = self.context.clock
+        core = Core(choose=clock.random.randrange, scheduler_names=self.scheduler_names)
+        self._feeds = Feeds(core, self._factory, clock, self._kick)
         await self._feeds.start()
-        now = self.context.clock.monotonic()
-        for node in self._nodes.list():
-            core.set_node(node, now)
-        self._core = core
-        waiting: list[Pod] = []
-        for pod in self._pods.list():
-            if pod.spec is not None and pod.spec.node_name:
-                core.set_pod(pod, now)
-            else:
-                waiting.append(pod)
-        for pod in waiting:
-            self._write(core.set_pod(pod, now))
+        self._core = core  # from here on changes arrive through the handlers, too
+        for index, key in enumerate(list(self._nodes.keys())):
+            node = self._nodes.get(key)
+            if node is not None:
+                core.set_node(node, clock.monotonic())
+            if index % LOADS_BETWEEN_YIELDS == 0:
+                await clock.sleep(0)
+        for index, key in enumerate(list(self._pods.keys())):
+            pod = self._pods.get(key)
+            if pod is not None:
+                self._write(core.set_pod(pod, clock.monotonic()))
+            if index % LOADS_BETWEEN_YIELDS == 0:
+                await clock.sleep(0)
         return core
 
     # Writing
