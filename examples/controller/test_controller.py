@@ -35,6 +35,7 @@ async def test_a_team_namespace_gets_its_contact(cluster: Cluster) -> None:
 
 
 @pytest.mark.kubeloop(nodes=0)
+@pytest.mark.filterwarnings("ignore:Kubernetes version")  # kr8s knows Kubernetes up to 1.35
 async def test_the_same_with_kr8s_over_https(cluster: Cluster, kubeconfig: Path) -> None:
     api = await kr8s.asyncio.api(kubeconfig=str(kubeconfig))
     controller = cluster.system.spawn(run_team_controller, api)
