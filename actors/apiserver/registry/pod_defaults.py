@@ -84,8 +84,6 @@ def _default_whole_spec(spec: PodSpec) -> PodSpec:
         return known[1]
     new = default_pod_spec(spec, requests=True)
     changes: dict[str, Any] = {}
-    if new.enable_service_links is None:
-        changes["enable_service_links"] = True
     if new.host_network:
         changes.update(_host_network_ports(new))
     if new.resources is not None:
@@ -110,6 +108,7 @@ def default_pod_template(template: Any) -> Any:
 
 
 def default_pod_spec(spec: PodSpec, *, requests: bool = False) -> PodSpec:
+    """A pod spec with its defaults; `requests`: of a pod, which asks for what it may use, not of a template."""
     changes: dict[str, Any] = {}
     container = _default_container_and_requests if requests else default_container
     containers = each(spec.containers, container)
@@ -123,6 +122,8 @@ def default_pod_spec(spec: PodSpec, *, requests: bool = False) -> PodSpec:
         volumes = each(spec.volumes, default_volume)
         if volumes is not spec.volumes:
             changes["volumes"] = volumes
+    if requests and spec.enable_service_links is None:
+        changes["enable_service_links"] = True
     if not spec.dns_policy:
         changes["dns_policy"] = "ClusterFirst"
     if not spec.restart_policy:
