@@ -12,7 +12,10 @@ from kubeloop.actors.apiserver.registry.cron_schedule import schedule_error
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext
 from kubeloop.runtime.clock import Clock
 
-TEMPLATE = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
+TEMPLATE: dict[str, Any] = {
+    "metadata": {"labels": {"app": "a"}},
+    "spec": {"containers": [{"name": "c", "image": "i:1"}]},
+}
 SELECTOR = {"matchLabels": {"app": "a"}}
 WORKLOAD = {"selector": SELECTOR, "template": TEMPLATE}
 
