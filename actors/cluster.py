@@ -117,6 +117,7 @@ class Cluster:
     seed: of every random choice; with a virtual-time loop (runtime.simulation) equal seeds give equal runs.
     without: processes to leave out: "scheduler", "controller-manager", "kubelet", "kube-proxy", "container-runtime".
     controllers: as kube-controller-manager's flag --controllers: ["*", "-job"].
+    record_events: False leaves out the Normal events of pods, which cost more than the pods in large simulations.
     behaviors: image name -> what such containers do in "sim" (see container_runtime.sim).
 
     Raises ValueError for names that it does not know. Leaving the `async with` ends every process and frees everything.
@@ -131,6 +132,7 @@ class Cluster:
         without: Iterable[str] = (),
         controllers: Sequence[str] = ("*",),
         behaviors: Mapping[str, Any] | None = None,
+        record_events: bool = True,
         node_monitor_grace_period_seconds: float = 40.0,
         node_lease_duration_seconds: float = 40.0,
     ) -> None:
@@ -150,6 +152,7 @@ class Cluster:
         self.system: System
         self._seed = seed
         self._controllers = tuple(controllers)
+        self._record_events = record_events
         self._behaviors = dict(behaviors or {})
         self._node_monitor_grace_period_seconds = node_monitor_grace_period_seconds
         self._node_lease_duration_seconds = node_lease_duration_seconds
@@ -268,6 +271,7 @@ class Cluster:
             taints=options.taints,
             capacity=options.capacity,
             lease_duration_seconds=self._node_lease_duration_seconds,
+            record_events=self._record_events,
         )
 
     def _kube_proxy(self, options: NodeOptions) -> Actor:

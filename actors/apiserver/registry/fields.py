@@ -4,6 +4,8 @@ A check appends to `errors` what it finds at `path` (field path as the API write
 nothing, so that an object with nothing wrong costs no allocation. Wording: apimachinery's field errors.
 """
 
+import ipaddress
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -160,6 +162,13 @@ def check_ip(errors: Errors, path: str, value: str) -> None:
 POD_BLOCKS = range(32, 224)  # of 127.X.0.0/16: where the process runtime's pods are (container_runtime/loopback.py)
 
 
+def is_pod_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether a loopback address is one that the process runtime gives to pods on this system."""
+    if not sys.platform.startswith("linux"):
+        return str(address) == "127.0.0.1"
+    return address.version == 4 and address.packed[1] in POD_BLOCKS
+
+
 def check_not_special_ip(errors: Errors, path: str, value: str) -> None:
     """An endpoint's or external address: not unspecified, loopback (but for the process runtime's pods), link-local."""
     address = names.parse_ip(value)
@@ -168,7 +177,7 @@ def check_not_special_ip(errors: Errors, path: str, value: str) -> None:
         return
     if address.is_unspecified:
         errors.append(invalid(path, value, f"may not be unspecified ({value})"))
-    if address.is_loopback and not (address.version == 4 and address.packed[1] in POD_BLOCKS):
+    if address.is_loopback and not is_pod_address(address):
         errors.append(invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
     if address.is_link_local:
         errors.append(invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
