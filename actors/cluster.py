@@ -57,7 +57,12 @@ EAGER_PROXIES_MAX = 100  # with more nodes a proxy begins to watch when it is fi
 
 
 class NodeOptions(msgspec.Struct, frozen=True):
-    """One node: its name (default node-N), labels, taints as `key=value:Effect`, capacity as quantities."""
+    """One node: its name (default node-N), labels, taints as `key=value:Effect`, capacity as quantities.
+
+    >>> from kubeloop import Cluster, NodeOptions
+    >>> Cluster([NodeOptions(labels={"size": "big"}, capacity={"cpu": "64"})]).nodes[0].name
+    'node-1'
+    """
 
     name: str = ""
     labels: Mapping[str, str] = {}
@@ -121,6 +126,16 @@ class Cluster:
     behaviors: image name -> what such containers do in "sim" (see container_runtime.sim).
 
     Raises ValueError for names that it does not know. Leaving the `async with` ends every process and frees everything.
+
+    >>> from kubeloop import Cluster, simulate
+    >>> POD = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: example/a}]}}"
+    >>> async def main():
+    ...     async with Cluster(nodes=3) as cluster:
+    ...         await cluster.apply(POD)
+    ...         pod = await cluster.wait("pod/a", "Ready", timeout=30)
+    ...         return pod.status.phase, len(cluster.processes())
+    >>> simulate(main(), seed=1)
+    ('Running', 13)
     """
 
     def __init__(
@@ -310,7 +325,7 @@ class Cluster:
     ) -> Any:
         """Waits until `target` ("deployment/web", or an object) is as `condition` says; returns it (None: deleted).
 
-        Conditions are those of `kubectl wait --for` (see waiting.predicate). Raises TimeoutError after `timeout` seconds
+        Conditions are those of `kubectl wait --for`. Raises TimeoutError after `timeout` seconds
         of the cluster's time, saying how the object stood; ValueError for a target or condition not understood.
         """
         kind, name, namespace = await self._target(target, namespace)

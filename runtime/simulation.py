@@ -104,6 +104,15 @@ class _JumpSelector(selectors.DefaultSelector):
 
 
 def simulate(main: Coroutine[Any, Any, T], *, seed: int) -> T:
-    """Runs a coroutine in virtual time from 0 on; returns its result. Raises what it raises, and DeadlockError."""
+    """Runs a coroutine in virtual time from 0 on; returns its result. Raises what it raises, and DeadlockError.
+
+    >>> import asyncio
+    >>> from kubeloop import simulate
+    >>> async def main():
+    ...     await asyncio.sleep(3600)
+    ...     return asyncio.get_running_loop().time()
+    >>> simulate(main(), seed=1)
+    3600.0
+    """
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(seed)) as runner:
         return runner.run(main)

@@ -63,7 +63,19 @@ def _shown(value: Any) -> str:
 
 
 class StatusError(ReplyError):
-    """An answer that is a failure Status (meta/v1); `status` is the object on the wire."""
+    """An answer that is a failure Status (meta/v1); `status` is the object on the wire.
+
+    >>> import asyncio
+    >>> from kubeloop import Cluster, StatusError
+    >>> async def main():
+    ...     async with Cluster(nodes=0) as cluster:
+    ...         try:
+    ...             await cluster.client.get("pods", "nobody")
+    ...         except StatusError as error:
+    ...             return error.code, error.reason, error.message
+    >>> asyncio.run(main())
+    (404, 'NotFound', 'pods "nobody" not found')
+    """
 
     def __init__(self, status: dict[str, Any]) -> None:
         super().__init__(status.get("message", ""))

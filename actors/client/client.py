@@ -46,6 +46,16 @@ class Client:
     UnknownResource. A namespace of None is "default" where one object is meant, and all namespaces for list and watch.
     Built-in objects come back as frozen Structs, custom resources as dicts. In process they are the API server's own.
     Every method raises StatusError with the API server's Status, or ConnectionError when none answers.
+
+    >>> import asyncio
+    >>> from kubeloop import Cluster
+    >>> async def main():
+    ...     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "1"}}
+    ...     async with Cluster(nodes=0) as cluster:
+    ...         await cluster.client.create(settings)
+    ...         return (await cluster.client.get("configmaps", "settings")).data
+    >>> asyncio.run(main())
+    {'a': '1'}
     """
 
     def __init__(self, transport: Transport, *, user: UserInfo | None = None, user_agent: str = "kubeloop") -> None:

@@ -34,6 +34,18 @@ class Informer(Generic[T]):
 
     A handler added later is first called with (None, object) for every object that is there. Handlers must not block;
     what one raises crashes the informer's owner. The objects are shared: never change one.
+
+    >>> import asyncio
+    >>> from kubeloop import Cluster, InformerFactory
+    >>> async def main():
+    ...     async with Cluster(nodes=2) as cluster:
+    ...         factory = InformerFactory(cluster.client, cluster.system, cluster.system.clock)
+    ...         nodes = factory.informer("nodes")
+    ...         nodes.add_index("os", lambda node: [node.metadata.labels["kubernetes.io/os"]])
+    ...         await factory.start()
+    ...         return nodes.get("node-1").metadata.name, len(nodes), len(nodes.by_index("os", "none"))
+    >>> asyncio.run(main())
+    ('node-1', 2, 0)
     """
 
     def __init__(
@@ -312,7 +324,19 @@ class _Index:
 
 
 class InformerFactory:
-    """The informers of one process: one a kind and selection, shared by everybody in it."""
+    """The informers of one process: one a kind and selection, shared by everybody in it.
+
+    >>> import asyncio
+    >>> from kubeloop import Cluster, InformerFactory
+    >>> async def main():
+    ...     async with Cluster(nodes=0) as cluster:
+    ...         factory = InformerFactory(cluster.client, cluster.system, cluster.system.clock)
+    ...         namespaces = factory.informer("namespaces")
+    ...         await factory.start()
+    ...         return "default" in namespaces.keys(), factory.informer("namespaces") is namespaces
+    >>> asyncio.run(main())
+    (True, True)
+    """
 
     def __init__(self, client: Client, spawner: Spawner, clock: Clock) -> None:
         self._client = client

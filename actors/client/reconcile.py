@@ -14,7 +14,12 @@ from kubeloop.runtime.workqueue import WorkQueue
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a reconcile may ask for: to be called again for the key after so many seconds."""
+    """What a reconcile may ask for: to be called again for the key after so many seconds.
+
+    >>> from kubeloop import Result
+    >>> Result(requeue_after_seconds=30).requeue_after_seconds
+    30
+    """
 
     requeue_after_seconds: float | None = None
 
@@ -31,6 +36,22 @@ class ReconcileLoop:
 
     An exception is logged and the key comes back with the queue's backoff; TerminalError is logged only.
     `on_error(key, error)` hears of every exception.
+
+    >>> from kubeloop import Cluster, ReconcileLoop, simulate
+    >>> from kubeloop.runtime.workqueue import WorkQueue
+    >>> async def main():
+    ...     seen = []
+    ...     async def reconcile(key):
+    ...         seen.append(key)
+    ...     async with Cluster(nodes=0) as cluster:
+    ...         queue = WorkQueue(cluster.system.clock)
+    ...         ReconcileLoop("example", reconcile, queue=queue, spawner=cluster.system)
+    ...         queue.add("default/web")
+    ...         queue.add("default/web")
+    ...         await cluster.system.clock.sleep(1)
+    ...     return seen
+    >>> simulate(main(), seed=1)
+    ['default/web']
     """
 
     def __init__(
