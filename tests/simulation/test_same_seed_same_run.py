@@ -40,7 +40,8 @@ async def main():
         cluster.node("node-2").crash()
         await cluster.system.clock.sleep(400)
         await cluster.apply(WEB.replace("web:1", "web:2").replace("replicas: 8", "replicas: 5"))
-        await cluster.wait("deployment/web", lambda it: it.status.updated_replicas == 5 == it.status.replicas, timeout=90)
+        rolled = lambda it: it.status.updated_replicas == 5 == it.status.replicas
+        await cluster.wait("deployment/web", rolled, timeout=90)
         await cluster.system.clock.sleep(60)
     return trace.hexdigest(), count[0]
 
