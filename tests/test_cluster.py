@@ -152,7 +152,7 @@ async def test_pods_of_a_lost_node_move_and_the_node_may_come_back(cluster: Clus
 async def test_names_that_do_not_exist_are_refused_before_anything_starts() -> None:
     for wrong in ({"without": ["nonsense"]}, {"runtime": "docker"}, {"nodes": -1}, {"controllers": ["nonsense"]}):
         with pytest.raises(ValueError, match=r"nonsense|docker|-1"):
-            Cluster(**wrong)  # type: ignore[arg-type]
+            Cluster(**wrong)
     async with Cluster(nodes=1) as cluster:
         with pytest.raises(ValueError, match="node-9"):
             cluster.node("node-9")

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from kubeloop import Cluster, simulate
+from kubeloop.store.model import Event
 
 DAY_SECONDS = 86_400
 
@@ -12,8 +13,8 @@ async def a_day() -> tuple[Counter[str], list[str]]:
     async with Cluster(nodes=10, seed=1) as cluster:
         await cluster.system.clock.sleep(60)
 
-        def count(events: list[object]) -> None:
-            writes.update(event.kv.key.decode().split("/")[2] for event in events)  # type: ignore[attr-defined]
+        def count(events: list[Event]) -> None:
+            writes.update(event.kv.key.decode().split("/")[2] for event in events)
 
         await cluster.etcd.watch(b"/registry/", b"/registry0", sink=count)
         await cluster.system.clock.sleep(DAY_SECONDS)
