@@ -3,7 +3,8 @@
 A sequential actor (the default) handles one message at a time. A concurrent one handles each at once: asked, its
 handler runs inside the asker's call up to its first suspension, so an answer that needs no waiting costs no task and no
 future; only the rest of a handler that waits becomes a task. Therefore a concurrent actor's handler must not enter a
-cancel scope (anyio.fail_after, asyncio.timeout) before its first suspension: it would bind to the asker's task.
+cancel scope (anyio.fail_after, asyncio.timeout) before its first suspension: it would bind to the asker's task. Told,
+it runs outside of any task until then.
 """
 
 import asyncio

@@ -179,9 +179,18 @@ class Incarnation:
         self.system.wake(self, child)
 
     def start_drain(self, child: Child) -> None:
-        if not self.ended:
-            drain = self._drain_concurrent() if self.concurrent else self._drain_in_order()
-            self._adopt(drain, child)
+        """Called by the loop. A concurrent actor's drain, which seldom waits, becomes a task only when it does."""
+        if self.ended:
+            return
+        if not self.concurrent:
+            self._adopt(self._drain_in_order(), child)
+            return
+        drain = self._drain_concurrent()
+        try:
+            waits_for = drain.send(None)
+        except StopIteration:
+            return
+        self._adopt(_resume(drain, waits_for), child)
 
     async def _drain_in_order(self) -> None:
         in_a_row = 0

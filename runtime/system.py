@@ -333,7 +333,10 @@ class System:
     def wake(self, life: Incarnation, child: Child) -> None:
         """A mailbox got its first message. In virtual time the seed decides who of those woken together runs first."""
         if self._delivery is None:
-            life.start_drain(child)
+            if life.concurrent:
+                self.loop.call_soon(life.start_drain, child)
+            else:
+                life.start_drain(child)
         elif self._woken is None:
             self._woken = [(life, child)]
             self.loop.call_soon(self._start_drains)

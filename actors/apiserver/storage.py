@@ -4,10 +4,10 @@ A value is the object's JSON without resourceVersion. The object that was encode
 identity of its bytes when the store's watch tells of the write, so nothing written here is ever decoded.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 import msgspec
 
 from kubeloop.actors.api import codec, meta
@@ -59,7 +59,7 @@ class ResourceStore:
         self.loaded = False
         self.written = False  # a write below its prefix has been seen
         self._loading: list[Event] | None = None
-        self._load_done: anyio.Event | None = None
+        self._load_done: asyncio.Event | None = None
 
     async def load(self) -> None:
         """Fill the cache from the store, once. Later events come by the watch."""
@@ -68,7 +68,7 @@ class ResourceStore:
         if self._load_done is not None:
             await self._load_done.wait()
             return await self.load()
-        self._load_done = anyio.Event()
+        self._load_done = asyncio.Event()
         self._loading = []
         try:
             await self.storage.connect()
@@ -158,7 +158,7 @@ class Storage:
         self.stores: dict[bytes, ResourceStore] = {}
         self.on_first_write: Callable[[bytes, int], None] | None = None  # (key, revision)
         self._watch: WatchHandle | None = None
-        self._waiting: list[tuple[int, anyio.Event]] = []
+        self._waiting: list[tuple[int, asyncio.Event]] = []
 
     def add(self, store: ResourceStore) -> ResourceStore:
         self.stores[store.prefix_bytes] = store
@@ -194,7 +194,7 @@ class Storage:
     async def wait_fresh(self, revision: int) -> None:
         """Return once the caches hold every change up to `revision`."""
         if self.revision < revision:
-            event = anyio.Event()
+            event = asyncio.Event()
             self._waiting.append((revision, event))
             await event.wait()
 
