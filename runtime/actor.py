@@ -8,7 +8,7 @@ it runs outside of any task until then.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from kubeloop.runtime.clock import Clock
@@ -80,6 +80,13 @@ class Actor:
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any, name: str = "") -> Child:
         """A child task that ends with the actor. Its exception crashes the actor."""
         return self.incarnation.spawn(function, args, name)
+
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: str = "") -> None:
+        """As spawn, but begins at once, in the caller's stack: what never waits costs no task.
+
+        For callbacks of timers. It runs outside of any task until it waits, so it must not enter a cancel scope before.
+        """
+        self.incarnation.begin(function, args, name)
 
     def defer(self, callback: Callable[[], None]) -> None:
         """Calls it when the actor stops or crashes, last deferred first, as the OS closes a dead process's sockets."""

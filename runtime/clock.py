@@ -88,7 +88,7 @@ def _whole_seconds(seconds: int) -> str:
 def format_rfc3339_micro(seconds: float) -> str:
     """Unix seconds as `2026-01-01T00:00:00.000000Z`."""
     whole, micro = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{micro:06d}Z"
+    return f"{_whole_seconds(whole)[:-1]}.{micro:06d}Z"
 
 
 def parse_rfc3339(text: str) -> float:

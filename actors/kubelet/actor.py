@@ -7,7 +7,7 @@ itself: so a go that need not wait (sim) owns no task, and what must wait goes o
 Crash: memory is lost, containers run on; the next kubelet adopts them from the runtime's lists.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -333,6 +333,15 @@ class Kubelet(Actor):
             return
         if self._inline:
             self._self.tell_nowait(Work(function, arguments))
+        else:
+            self.spawn(function, *arguments, name="work")
+
+    def begin_inline(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        """As `drive`, but at once: for timers, inside whose call nobody else's work is under way."""
+        if self._ended:
+            return
+        if self._inline:
+            self.begin(function, *arguments, name="work")
         else:
             self.spawn(function, *arguments, name="work")
 

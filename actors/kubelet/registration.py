@@ -76,7 +76,7 @@ class Registration:
         self._timers[what] = self._kubelet.clock.call_later(delay_seconds, self._beat, what)
 
     def _beat(self, what: str) -> None:
-        self._kubelet.drive(self._heartbeat, what)
+        self._kubelet.begin_inline(self._heartbeat, what)
 
     async def _heartbeat(self, what: str) -> None:
         interval = STATUS_SECONDS if what == "status" else self.lease_duration_seconds / RENEWALS_PER_DURATION

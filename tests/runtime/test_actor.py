@@ -325,3 +325,41 @@ def test_actors_and_asks_work_in_a_real_loop_as_well() -> None:
             assert await sequential.ask("hello") == "hello"
 
     asyncio.run(main())
+
+
+def test_what_begins_inline_becomes_a_child_only_when_it_waits() -> None:
+    class Beater(Actor):
+        concurrent: ClassVar[bool] = True
+
+        def __init__(self) -> None:
+            self.beats: list[tuple[str, float]] = []
+
+        async def beat(self, name: str, seconds: float) -> None:
+            self.beats.append((name, 0))
+            if seconds:
+                await asyncio.sleep(seconds)
+                self.beats.append((name, seconds))
+
+        async def fail(self) -> None:
+            raise ValueError("beat")
+
+    async def scenario(system: System) -> None:
+        beaters = [Beater(), Beater()]
+        begun = iter(beaters)
+        await system.start(lambda: next(begun), name="beater", host="a")
+        beaters[0].begin(beaters[0].beat, "at once", 0.0)
+        assert beaters[0].beats == [("at once", 0)]
+        assert system.statistics()[0].children == 0
+        beaters[0].begin(beaters[0].beat, "waits", 2.0)
+        assert system.statistics()[0].children == 1
+        await asyncio.sleep(3)
+        assert beaters[0].beats[1:] == [("waits", 0), ("waits", 2.0)]
+        beaters[0].begin(beaters[0].beat, "cancelled", 60.0)
+        beaters[0].begin(beaters[0].fail)
+        await asyncio.sleep(61)
+        assert beaters[0].beats[3:] == [("cancelled", 0)]
+        assert system.statistics()[0].restarts == 1
+        with pytest.raises(ActorStopped):
+            beaters[0].begin(beaters[0].beat, "too late", 0.0)
+
+    run(scenario)
