@@ -29,6 +29,9 @@ def shown(events: list[Event], excluded: frozenset[EventType], prev_kv: bool) ->
         events = [event for event in events if event.type not in excluded]
     if prev_kv:
         return events
+    if len(events) == 1:
+        event = events[0]
+        return events if event.prev_kv is None else [Event(event.type, event.kv)]
     return [event if event.prev_kv is None else Event(event.type, event.kv) for event in events]
 
 
@@ -217,21 +220,37 @@ class WatchHub:
         return self._pending[0][0].kv.mod_revision - 1 if self._pending else newest
 
     def publish_one(self, event: Event) -> None:
-        """`publish` of a transaction with one event: the usual one, and usually nobody watches its key."""
-        if self._watches and (
-            self._segments[bisect_right(self._bounds, event.kv.key) - 1] or event.kv.key in self._by_key
-        ):
+        """`publish` of a transaction with one event: the usual one, and usually one watch or none selects its key."""
+        if not self._watches:
+            return
+        key = event.kv.key
+        found = self._segments[bisect_right(self._bounds, key) - 1]
+        exact = key in self._by_key
+        if not found and not exact:
+            return
+        if exact or len(found) > 1 or self._delivering:
             self.publish([event])
+            return
+        (watch,) = found.values()
+        errors: list[Exception] = []
+        self._delivering = True
+        try:
+            self._deliver(watch, [event], errors)
+        finally:
+            self._delivering = False
+        if self._pending or errors:
+            self._publish_pending(errors)
 
     def publish(self, events: list[Event]) -> None:
         """Deliver one transaction. When called from inside a sink, after what is under way."""
         if not self._watches:
             return
         self._pending.append(events)
-        if self._delivering:
-            return
+        if not self._delivering:
+            self._publish_pending([])
+
+    def _publish_pending(self, errors: list[Exception]) -> None:
         self._delivering = True
-        errors: list[Exception] = []
         try:
             while self._pending:
                 self._publish(self._pending.popleft(), errors)
