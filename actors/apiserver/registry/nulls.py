@@ -5,6 +5,7 @@ few kinds that have such fields gets them appended.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -25,13 +26,21 @@ def completed(value: bytes, obj: Any, kind: Kind | None) -> bytes:
 
 
 def with_nulls(value: bytes, nulls: Sequence[str]) -> bytes:
-    nested = [name.split(".") for name in nulls if "." in name]
-    missing = b"".join(
-        b',"%b":null' % name.encode() for name in nulls if "." not in name and f'"{name}":'.encode() not in value
-    )
+    flat, nested = _parts(tuple(nulls))
+    missing = b""
+    for name, member in flat:
+        if name not in value:
+            missing += member
     if missing:
         value = value[:-1] + missing + b"}"
     return _nested(value, nested) if nested else value
+
+
+@cache
+def _parts(nulls: tuple[str, ...]) -> tuple[Sequence[tuple[bytes, bytes]], Sequence[Sequence[str]]]:
+    """What to look for and what to append; and the paths of the nested ones."""
+    flat = [(f'"{name}":'.encode(), f',"{name}":null'.encode()) for name in nulls if "." not in name]
+    return flat, [name.split(".") for name in nulls if "." in name]
 
 
 def _nested(value: bytes, nested: Sequence[Sequence[str]]) -> bytes:
