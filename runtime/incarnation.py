@@ -190,7 +190,7 @@ class Incarnation:
             waits_for = drain.send(None)
         except StopIteration:
             return
-        self._adopt(_resume(drain, waits_for), child)
+        self._adopt(_resumed(drain, waits_for), child)
 
     async def _drain_in_order(self) -> None:
         in_a_row = 0
@@ -304,7 +304,7 @@ class Incarnation:
         if self.ended:
             coroutine.close()
             return
-        self._adopt(_resume(coroutine, waits_for), Child(name or name_of(function)))
+        self._adopt(_resumed(coroutine, waits_for), Child(name or name_of(function)))
 
     def _adopt(self, coroutine: Coroutine[Any, Any, Any], child: Child) -> Child:
         task = child._task = self.system.create_task(coroutine, f"{self.slot.name}: {child.name}")
@@ -403,6 +403,11 @@ class Incarnation:
                 self.actor.context.log.exception("deferred_callback_failed", exc_info=error)
         self._deferred = None
         return tasks
+
+
+async def _resumed(coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+    """`_resume` for a task, which since Python 3.12 takes no generator."""
+    return await _resume(coroutine, waits_for)
 
 
 @types.coroutine

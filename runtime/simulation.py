@@ -54,6 +54,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_is_done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Waits for the threads for as long as they take: a time limit would pass at once."""
+        await super().shutdown_default_executor()
+
     def _thread_is_done(self, _: Any) -> None:
         self._jump.threads -= 1
 
