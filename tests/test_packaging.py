@@ -51,3 +51,26 @@ def test_the_version_is_said_once_and_the_same() -> None:
     import kubeloop
 
     assert kubeloop.__version__ == PYPROJECT["project"]["version"]
+
+
+LINUX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "termios", "tty", "uvloop"}
+IMPORT_EVERYTHING = f"""
+import importlib, pkgutil, sys
+LINUX_ONLY = {sorted(LINUX_ONLY)!r}
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in LINUX_ONLY:
+            raise ImportError(name + " is not there on this system")
+for name in LINUX_ONLY:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Absent())
+import kubeloop
+for module in pkgutil.walk_packages(kubeloop.__path__, "kubeloop."):
+    if not module.name.endswith(("__main__", "demo.web", "demo.database")):
+        importlib.import_module(module.name)
+"""
+
+
+def test_everything_imports_where_there_is_no_linux() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT_EVERYTHING], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
