@@ -108,10 +108,14 @@ class Informer(Generic[T]):
     def keys(self) -> Iterable[str]:
         return self._objects.keys()
 
-    def add_index(self, name: str, function: IndexFunction) -> None:
-        """`function(object)` gives the values under which `by_index(name, value)` finds it."""
+    def add_index(self, name: str, function: IndexFunction, *, reads: Callable[[Any], Any] | None = None) -> None:
+        """`function(object)` gives the values under which `by_index(name, value)` finds it.
+
+        reads: the part of an object, besides its key, that `function` looks at. It is not called again for a version
+        that has the very same part as the one before.
+        """
         if name not in self._indexes:
-            index = self._indexes[name] = _Index(function)
+            index = self._indexes[name] = _Index(function, reads)
             for key, obj in self._objects.items():
                 index.change(key, None, obj)
 
@@ -124,6 +128,10 @@ class Informer(Generic[T]):
         """How many objects `by_index` would give, without collecting them."""
         keys = self._indexes[name].keys.get(value)
         return len(keys) if keys else 0
+
+    def index_values(self, name: str) -> int:
+        """How many values of that index find something."""
+        return len(self._indexes[name].keys)
 
     def add_handler(self, handler: Handler) -> None:
         self._handlers.append(handler)
@@ -302,13 +310,17 @@ async def _raise(error: Exception) -> NoReturn:
 
 
 class _Index:
-    __slots__ = ("function", "keys")
+    __slots__ = ("function", "keys", "reads")
 
-    def __init__(self, function: IndexFunction) -> None:
+    def __init__(self, function: IndexFunction, reads: Callable[[Any], Any] | None) -> None:
         self.function = function
+        self.reads = reads
         self.keys: dict[str, dict[str, None]] = {}
 
     def change(self, key: str, old: Any | None, new: Any | None) -> None:
+        reads = self.reads
+        if reads is not None and old is not None and new is not None and reads(old) is reads(new):
+            return
         before = tuple(self.function(old)) if old is not None else ()
         after = tuple(self.function(new)) if new is not None else ()
         if before == after:

@@ -25,6 +25,7 @@ from kubeloop.actors.client.client import Client
 from kubeloop.actors.client.events import EventRecorder
 from kubeloop.actors.client.informer import Informer, InformerFactory
 from kubeloop.actors.client.reconcile import ReconcileLoop, Result
+from kubeloop.actors.controller_manager import indexes
 from kubeloop.runtime.actor import Actor
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import Logger
@@ -47,6 +48,30 @@ STORED_RESOURCES = ResourceType(  # see kubeloop.actors.apiserver.stored_resourc
 )
 
 
+ChangeHandler = Callable[[Any | None, Any | None], None]
+OwnerKind = tuple[str, str]
+"""apiVersion and kind of a controller owner."""
+
+
+class _Owned:
+    """Handlers of one resource's changes by the kind of the owner that controls the object."""
+
+    __slots__ = ("handlers",)
+
+    def __init__(self) -> None:
+        self.handlers: dict[OwnerKind, list[ChangeHandler]] = {}
+
+    def on_change(self, old: Any | None, new: Any | None) -> None:
+        after = meta.controller_of(new) if new is not None else None
+        before = meta.controller_of(old) if old is not None else None
+        if before is None and after is None:
+            return
+        kinds = dict.fromkeys((one.api_version or "", one.kind or "") for one in (after, before) if one is not None)
+        for kind in kinds:
+            for handler in self.handlers.get(kind, ()):
+                handler(old, new)
+
+
 class ControllerContext:
     """What the manager hands to its controllers: the client, shared informers, time, and a place for child tasks.
 
@@ -66,6 +91,7 @@ class ControllerContext:
         self._shared: dict[str, Informer[Any]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._timer_number = 0
+        self._owned: dict[str, _Owned] = {}
         actor.defer(self._cancel_timers)
         actor.defer(self.informers.stop)
 
@@ -80,7 +106,20 @@ class ControllerContext:
     def index(self, resource: str, name: str, function: Callable[[Any], Sequence[str]]) -> Informer[Any]:
         """The shared informer of `resource`, with that index on it; asking twice is asking once."""
         informer = self.informer(resource)
-        informer.add_index(name, function)
+        informer.add_index(name, function, reads=indexes.READS.get(function))
+        return informer
+
+    def watch_owned(self, resource: str, kind: OwnerKind, handler: ChangeHandler) -> Informer[Any]:
+        """`handler(old, new)` for objects controlled by that kind of owner, before or after the change.
+
+        The controllers of one resource share one look at who the owner is: most objects concern one of them or none.
+        """
+        informer = self.informer(resource)
+        owned = self._owned.get(resource)
+        if owned is None:
+            owned = self._owned[resource] = _Owned()
+            informer.add_handler(owned.on_change)
+        owned.handlers.setdefault(kind, []).append(handler)
         return informer
 
     async def start(self) -> None:
@@ -175,7 +214,7 @@ class Controller:
         if self.RESOURCE:
             self.informer = self.watch(self.RESOURCE, self.on_own)
         for resource in self.OWNS:
-            self.watch(resource, self.on_owned)
+            self.watch_owned(resource, self.on_owned)
 
     async def reconcile(self, key: str) -> Result | None:
         """Makes the world as the object `key` wants it. The object may be gone."""
@@ -200,6 +239,10 @@ class Controller:
         informer = self.context.informer(resource)
         informer.add_handler(handler)
         return informer
+
+    def watch_owned(self, resource: str, handler: Callable[[Any | None, Any | None], None]) -> Informer[Any]:
+        """As `watch`, but only changes of objects whose controller is, or was, one of this controller's kind."""
+        return self.context.watch_owned(resource, (self._own_api_version, self._own_kind), handler)
 
     def on_own(self, old: Any | None, new: Any | None) -> None:
         self.enqueue(meta.key(new if new is not None else old))

@@ -36,7 +36,7 @@ class DaemonSetController(Controller):
         self.expectations = Expectations()
         self.pods = self.context.index("pods", indexes.BY_CONTROLLER, indexes.controller_uid)
         self.nodes = self.watch("nodes", self._on_node)
-        self.watch("pods", self._on_pod)
+        self.watch_owned("pods", self._on_pod)
         self.revisions = self.context.index(
             controller_revision.REVISIONS, indexes.BY_CONTROLLER, indexes.controller_uid
         )

@@ -110,7 +110,7 @@ class DisruptionController(Controller):
             self.watch(resource, self._on_scale)
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
-        if old is not None and new is not None and pod_facts.counts_alike(old, new):
+        if not len(self.informer) or (old is not None and new is not None and pod_facts.counts_alike(old, new)):
             return
         pod = new if new is not None else old
         assert pod is not None

@@ -14,6 +14,21 @@ BY_LABEL = "label"  # "namespace/key=value", one entry a label
 BY_SELECTOR = "selector"  # "namespace/key=value" of the first pair of a service's selector
 
 
+def owners_of(obj: Any) -> Any:
+    """What `controller_uid` and `orphanage` read."""
+    return meta.owner_references(obj)
+
+
+def labels_of(obj: Any) -> Any:
+    """What `label_pairs` reads."""
+    return meta.labels(obj)
+
+
+def spec_of(obj: Any) -> Any:
+    """What `pod_node` reads."""
+    return obj.spec
+
+
 def controller_uid(obj: Any) -> Sequence[str]:
     owner = meta.controller_of(obj)
     return (owner.uid,) if owner is not None and owner.uid else ()
@@ -45,3 +60,13 @@ def service_selector(service: Any) -> Sequence[str]:
 
 def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return selector.items() <= labels.items()
+
+
+READS: Mapping[Any, Any] = {
+    controller_uid: owners_of,
+    orphanage: owners_of,
+    label_pairs: labels_of,
+    pod_node: spec_of,
+    service_selector: spec_of,
+}
+"""What an index function reads, apart from an object's name: as long as that is the same object, so is the index."""

@@ -33,15 +33,18 @@ class JobController(Controller):
         super().set_up()
         self.expectations = Expectations()
         self.pods = self.context.index("pods", indexes.BY_CONTROLLER, indexes.controller_uid)
-        self.watch("pods", self._on_pod)
+        self.watch_owned("pods", self._on_pod)
+        self.watch("pods", self._on_orphan)
+
+    def _on_orphan(self, old: Pod | None, new: Pod | None) -> None:
+        if new is not None and FINALIZER in meta.finalizers(new) and meta.controller_of(new) is None:
+            self.enqueue(RELEASE + meta.key(new))
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         pod = new if new is not None else old
         assert pod is not None
         key = self.owner_key(pod)
         if not key:
-            if new is not None and FINALIZER in meta.finalizers(new) and meta.controller_of(new) is None:
-                self.enqueue(RELEASE + meta.key(new))
             return
         uid = meta.uid(pod) or ""
         if new is None or pod_facts.is_terminating(pod):

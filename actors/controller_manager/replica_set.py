@@ -44,7 +44,8 @@ class ReplicaSetController(Controller):
         self.pods = self.context.index("pods", indexes.BY_CONTROLLER, indexes.controller_uid)
         self.context.index("pods", indexes.BY_ORPHANAGE, indexes.orphanage)
         self.owners_by_uid = self.context.index(self.RESOURCE, indexes.BY_CONTROLLER, indexes.controller_uid)
-        self.watch("pods", self.on_pod)
+        self.watch_owned("pods", self.on_pod)
+        self.watch("pods", self._on_orphan)
 
     # Events
 
@@ -57,8 +58,6 @@ class ReplicaSetController(Controller):
             if former and former != key:
                 self.enqueue(former)
         if not key:
-            if new is not None and meta.controller_of(new) is None:
-                self._on_orphan(old, new)
             return
         self._observe(key, pod, gone=new is None)
         if old is not None and new is not None and key == self.owner_key(old) and pod_facts.counts_alike(old, new):
@@ -77,9 +76,11 @@ class ReplicaSetController(Controller):
             else:
                 self.expectations.observe_created(key, uid)
 
-    def _on_orphan(self, old: Pod | None, new: Pod) -> None:
-        """Whoever's selector it matches may want it."""
-        if pod_facts.is_terminating(new):
+    def _on_orphan(self, old: Pod | None, new: Pod | None) -> None:
+        """A pod without a controller: whoever's selector it matches may want it."""
+        if new is None or pod_facts.is_terminating(new) or (old is not None and _claimed_alike(old, new)):
+            return
+        if meta.controller_of(new) is not None:
             return
         if old is not None and meta.labels(old) == meta.labels(new) and meta.controller_of(old) is None:
             return
@@ -239,3 +240,9 @@ class ReplicationControllerController(ReplicaSetController):
 
     def _more_status(self, counts: ReplicaCounts) -> Mapping[str, Any]:
         return {}
+
+
+def _claimed_alike(old: Pod, new: Pod) -> bool:
+    """The very same labels and owners as before, as after a status update."""
+    before, after = old.metadata, new.metadata
+    return before.labels is after.labels and before.owner_references is after.owner_references

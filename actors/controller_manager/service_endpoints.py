@@ -22,6 +22,8 @@ class ServiceEndpointsController(Controller):
         self.watch("pods", self._on_pod)
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        if not self.services.index_values(indexes.BY_SELECTOR):
+            return  # no service selects any pod
         if old is not None and new is not None and _endpoint_alike(old, new):
             return
         if new is not None and old is None and not pod_facts.pod_ips(new):
