@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from msgspec import Struct
 
+from kubeloop.runtime import garbage
 from kubeloop.runtime.actor import Actor, ActorRef, ActorStopped, Context
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.faults import Fault, Injected
@@ -118,6 +119,7 @@ class System:
         task = asyncio.current_task()
         assert task is not None
         self._host_task = task
+        garbage.relax()
         return self
 
     async def __aexit__(
@@ -130,7 +132,10 @@ class System:
             if self._failure is None:
                 raise
         finally:
-            await self._end_all()
+            try:
+                await self._end_all()
+            finally:
+                garbage.restore()
         if self._failure is not None and self._host_task.uncancel() == 0:
             raise self._failure from self._failure.__cause__
         return None
