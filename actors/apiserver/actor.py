@@ -130,6 +130,11 @@ class ApiServer(Actor):
             self._derived[resource, function] = known
         return known[1]
 
+    def revision_of(self, resource: str) -> int:
+        """Of the last change of a resource's objects."""
+        revision: int = self._cached(resource).revision
+        return revision
+
     def _cached(self, resource: str) -> Any:
         store = self.resources.stores_by_plural.get(resource)
         if store is None:

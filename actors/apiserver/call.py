@@ -10,6 +10,7 @@ from kubeloop.actors.apiserver.storage import ResourceStore
 
 if TYPE_CHECKING:
     from kubeloop.actors.apiserver.actor import ApiServer
+    from kubeloop.actors.apiserver.outcomes import Outcomes
 
 
 PAGE_NOT_FOUND = "404 page not found"
@@ -40,6 +41,7 @@ class Route:
         "api_version",
         "from_storage",
         "kind",
+        "outcomes",
         "own_kind",
         "prune",
         "resource",
@@ -65,6 +67,7 @@ class Route:
         self.kind = kind
         self.stored_resource = (stored_kind if stored_kind is not None else kind).resource
         self.own_kind = kind
+        self.outcomes: Outcomes | None = None  # what creates made of specs; where the kind lets that be remembered
         self.resource = kind.resource
         self.schema = schema if schema is not None else kind.resource.type  # how patches and applies merge
         self.store = store

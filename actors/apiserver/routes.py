@@ -5,6 +5,7 @@ from typing import Any
 from kubeloop.actors.apiserver import stored_resources
 from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.conversion import CONVERSIONS
+from kubeloop.actors.apiserver.outcomes import Outcomes
 from kubeloop.actors.apiserver.registry import nulls
 from kubeloop.actors.apiserver.registry.catalog import SERVED, kind_for
 from kubeloop.actors.apiserver.registry.kind import Kind
@@ -65,7 +66,10 @@ class Routes:
                 from_storage=conversion.from_storage,
                 stored_kind=stored_as,
             )
-        return Route(kind, self.store_of(kind))
+        route = Route(kind, self.store_of(kind))
+        if kind.spec_decides:
+            route.outcomes = Outcomes()
+        return route
 
     def store_of(self, kind: Kind) -> ResourceStore:
         field = INDEXED_FIELDS.get(kind.resource.plural, "") if not kind.resource.group else ""

@@ -111,8 +111,8 @@ class ResourceStore:
 
     # writing: each returns None when the key is not at the revision that was expected
 
-    async def create(self, key: str, obj: Any) -> Entry | None:
-        return await self._put(key, obj, 0)
+    async def create(self, key: str, obj: Any, value: bytes | None = None) -> Entry | None:
+        return await self._put(key, obj, 0, value)
 
     async def replace(self, old: Entry, obj: Any, value: bytes | None = None) -> Entry | None:
         return await self._put(old.key, obj, old.revision, value)

@@ -25,6 +25,11 @@ ON_CREATE: Mapping[tuple[str, str], Sequence[CreatePlugin]] = {
 }
 
 
+# what is looked up for each object, also for one whose spec was admitted before (outcomes.py)
+CheckPlugin = Callable[[Call, Any, Any, str], None]
+ON_REMEMBERED: Mapping[tuple[str, str], Sequence[CheckPlugin]] = {("", "pods"): (service_account.check,)}
+
+
 def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any:
     if namespace:
         namespace_lifecycle.check_create(call, given.name or "", namespace)
@@ -36,3 +41,22 @@ def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any
     for plugin in plugins:
         changes.update(plugin(call, obj, namespace))
     return replace(obj, spec=replace(obj.spec, **changes)) if changes else obj
+
+
+def looks_beyond_spec(obj: Any) -> bool:
+    """Whether more than its spec decides what the plugins change in an object of ON_REMEMBERED."""
+    return service_account.MIRROR in obj.metadata.annotations
+
+
+def revision(call: Call) -> int:
+    """Stands for everything that the plugins of ON_REMEMBERED read and do not look up each time."""
+    return call.server.revision_of(priority.CLASSES)
+
+
+def check_remembered(call: Call, obj: Any, spec: Any, namespace: str) -> None:
+    """Admission of an object whose spec was admitted before, as `spec`. Raises StatusError (403, 404) to refuse."""
+    if namespace:
+        namespace_lifecycle.check_create(call, obj.metadata.name or "", namespace)
+    resource = call.route.resource
+    for plugin in ON_REMEMBERED[resource.group, resource.plural]:
+        plugin(call, obj, spec, namespace)

@@ -16,6 +16,7 @@ from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import WriteOptions, write_options
+from kubeloop.actors.apiserver.outcomes import Outcome
 from kubeloop.actors.apiserver.registry.kind import StrategyContext
 from kubeloop.actors.apiserver.sharing import shared
 from kubeloop.actors.apiserver.watch_cache import Entry
@@ -57,10 +58,13 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
     if call.route.terminating:
         text = "create not allowed while custom resource definition is terminating"
         raise errors.forbidden(call.route.resource.plural, given.name or "", text, call.route.resource.group)
-    obj = kind.default(obj)
+    outcome, spec_key = remembered(call, obj, namespace)
+    obj = kind.default(obj) if outcome is None else replace(obj, spec=outcome.defaulted)
+    defaulted = obj
     if track:
         obj = ownership.tracked(call, obj, None, options)
-    obj = plugins.admit_create(call, obj, given, namespace)
+    if outcome is None:
+        obj = plugins.admit_create(call, obj, given, namespace)
     given = metadata.current_metadata(obj)
     server = call.server
     clock = server.context.clock
@@ -80,20 +84,47 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
             self_link=None,
             generation=given.generation if (given.generation or 0) < 0 else 1 if kind.tracks_generation else None,
         )
-        candidate = metadata.with_metadata(obj, filled)
-        if kind.prepare_for_create is not None:
-            candidate = kind.prepare_for_create(candidate, call.strategy_context(options.dry_run))
-        check_create(call, candidate)
+        if outcome is not None:
+            candidate = replace(obj, metadata=filled, spec=outcome.spec, status=outcome.status)
+            check_metadata(call, filled)
+            call.warnings.extend(outcome.warnings)
+            value = outcome.encoded(filled)
+        else:
+            candidate, value = completed(call, metadata.with_metadata(obj, filled), defaulted, spec_key, options)
         key = f"{namespace}/{name}" if namespace else str(name)
         if key not in call.store.cache.entries:
             if options.dry_run:
                 return Response(201, read_back(call, candidate), call.warnings)
-            entry = await call.store.create(key, fresh(candidate, filled))
+            entry = await call.store.create(key, fresh(candidate, filled), value)
             if entry is not None:
                 return read.answer(call, entry, 201)
         if given.name or call.name:
             break
     raise already_exists(call, key, str(name))
+
+
+def remembered(call: Call, obj: Any, namespace: str) -> tuple[Outcome | None, bytes | None]:
+    """What a create made of the same spec before, and the key under which to remember what it makes of it now."""
+    outcomes = call.route.outcomes
+    key = outcomes.key(call, obj) if outcomes is not None else None
+    if outcomes is None or key is None:
+        return None, None
+    return outcomes.find(call, obj, key, namespace), key
+
+
+def completed(
+    call: Call, obj: Any, defaulted: Any, spec_key: bytes | None, options: WriteOptions
+) -> tuple[Any, bytes | None]:
+    """The object as it may be stored: with what the kind fills in, checked; and its encoding, if known. Raises 422."""
+    kind = call.kind
+    if kind.prepare_for_create is not None:
+        obj = kind.prepare_for_create(obj, call.strategy_context(options.dry_run))
+    told = len(call.warnings)
+    check_create(call, obj)
+    outcomes = call.route.outcomes
+    if outcomes is None or spec_key is None:
+        return obj, None
+    return obj, outcomes.remember(call, spec_key, defaulted.spec, obj, tuple(call.warnings[told:]))
 
 
 def read_back(call: Call, obj: Any) -> Any:
@@ -130,6 +161,14 @@ def already_exists(call: Call, key: str, name: str) -> errors.StatusError:
     if old is not None and metadata.current_metadata(old.object).deletion_timestamp:
         return errors.StatusError({**error.status, "message": f"object is being deleted: {error.message}"})
     return error
+
+
+def check_metadata(call: Call, found: ObjectMeta) -> None:
+    """Raises 422 when the metadata alone is wrong."""
+    kind = call.kind
+    wrong = metadata.check(found, namespaced=kind.resource.namespaced, name_rule=kind.name_rule)
+    if wrong:
+        raise invalid(call, found.name or "", wrong)
 
 
 def check_create(call: Call, obj: Any) -> None:

@@ -169,6 +169,7 @@ KINDS = (
         "",
         "v1",
         "pods",
+        spec_decides=True,
         tracks_generation=True,
         return_deleted_object=True,
         default=default_pod,

@@ -68,6 +68,8 @@ class Kind(msgspec.Struct, frozen=True):
         kept on a spec update ...; generation is generic). They run after defaulting and before validation.
     prepare_for_status_update(new, old): keeps everything but status (and metadata that may change) of old.
     validate / validate_update: field errors, in the real server's order and words. Metadata is checked generically.
+    spec_decides: there is nothing beside metadata, spec and status; a creation drops a given status, and the spec alone
+        decides what default, prepare_for_create, validate and warnings make of the rest (outcomes.py remembers it).
     selectable_fields: field selector name -> getter, beside metadata.name and metadata.namespace.
     """
 
@@ -95,6 +97,7 @@ class Kind(msgspec.Struct, frozen=True):
     unconditional_update: bool = True
     create_on_update: bool = False
     has_status: bool = False
+    spec_decides: bool = False
     tracks_generation: bool = False  # metadata.generation: 1 when created, counted up when the spec changes
     fixed_generation: bool = False  # it stays what it was when created
     return_deleted_object: bool = False  # a delete is answered with the object, not with a Status
