@@ -10,7 +10,8 @@ import pytest
 
 import kubeloop
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 
 
 def test_the_doors_example_does_what_it_says() -> None:
@@ -37,3 +38,9 @@ def test_the_readmes_first_program_runs() -> None:
     done = subprocess.run([sys.executable, "-c", blocks[0]], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^web-\S+ node-\d Running$", done.stdout, flags=re.MULTILINE)) == 3
+
+
+def test_the_behaviours_of_the_docs_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "containers.md").read_text(), flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", blocks[0]], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "node-1 answers select 1\n", "")
