@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 import msgspec
 
 from kubeloop.actors.api import meta
-from kubeloop.actors.api.resources import ResourceType, UnknownResource, resource_for
+from kubeloop.actors.api.resources import KNOWN_CLASSES, ResourceType, UnknownResource, resource_for
 from kubeloop.actors.apiserver.messages import NO_OPTIONS, Request, Response, UserInfo
 from kubeloop.actors.client.custom import CustomResources
+from kubeloop.actors.client.options import delete_options, query_options, write_options
 from kubeloop.actors.client.stream import WatchStream
 from kubeloop.actors.client.transport import InProcessTransport, Transport
 from kubeloop.runtime.actor import ActorRef
@@ -139,7 +140,7 @@ class Client:
         subresource: str = "",
         resource_version: str | None = None,
     ) -> Any:
-        options = _options(resourceVersion=resource_version)
+        options = query_options(resourceVersion=resource_version)
         request = self._request("get", await self.resource(resource), namespace, name, subresource, options)
         return (await self.transport.request(request)).body
 
@@ -189,7 +190,7 @@ class Client:
             "resourceVersion": resource_version,
             "resourceVersionMatch": resource_version_match,
         }
-        request = self._collection("list", await self.resource(resource), namespace, _options(**options))
+        request = self._collection("list", await self.resource(resource), namespace, query_options(**options))
         body = (await self.transport.request(request)).body
         return ObjectList(body.items, body.resource_version, body.continue_, body.remaining_item_count)
 
@@ -223,7 +224,7 @@ class Client:
         async def open(sink: WatchSink) -> WatchHandle:
             return await self.open_watch(resource, namespace, sink, given)
 
-        given = _options(**options)
+        given = query_options(**options)
         return WatchStream(open)
 
     async def open_watch(
@@ -246,9 +247,15 @@ class Client:
         field_manager: str | None = None,
         field_validation: str | None = None,
     ) -> T:
-        options = _write_options(dry_run, field_manager, field_validation)
+        if dry_run or field_manager is not None or field_validation is not None:
+            options = write_options(dry_run, field_manager, field_validation)
+        else:
+            options = NO_OPTIONS
+        resource = KNOWN_CLASSES.get(type(obj))
+        if resource is None:
+            resource = await self.resource(obj)
         namespace = meta.namespace(obj) or namespace
-        request = self._request("create", await self.resource(obj), namespace, name, subresource, options, body=obj)
+        request = self._request("create", resource, namespace, name, subresource, options, body=obj)
         answer: T = (await self.transport.request(request)).body
         return answer
 
@@ -262,7 +269,7 @@ class Client:
         field_validation: str | None = None,
     ) -> T:
         """Replaces the object. With its resource_version set, raises StatusError 409 when it has changed since."""
-        options = _write_options(dry_run, field_manager, field_validation)
+        options = write_options(dry_run, field_manager, field_validation)
         request = await self._of(obj, "update", subresource, options, obj)
         answer: T = (await self.transport.request(request)).body
         return answer
@@ -290,7 +297,7 @@ class Client:
         found = await self.resource(resource)
         if type == "strategic" and found.type_path is None:
             type = "merge"  # custom resources know no strategic merge patch
-        options = {**_write_options(dry_run, field_manager, field_validation)}
+        options = {**write_options(dry_run, field_manager, field_validation)}
         if type == "apply":
             options["force"] = str(force).lower()
             options.setdefault("fieldManager", "kubeloop")
@@ -310,7 +317,7 @@ class Client:
         field_validation: str | None = None,
     ) -> T:
         """Server-side apply. Raises StatusError 409 when another manager owns a field, unless `force`."""
-        options = {**_write_options(dry_run, field_manager, field_validation), "force": str(force).lower()}
+        options = {**write_options(dry_run, field_manager, field_validation), "force": str(force).lower()}
         request = await self._of(obj, "patch", subresource, options, obj, PATCH_TYPES["apply"])
         answer: T = (await self.transport.request(request)).body
         return answer
@@ -332,8 +339,8 @@ class Client:
         """
         if name is None:
             name, namespace = meta.name(resource), meta.namespace(resource) or namespace
-        body = _delete_options(grace_period_seconds, propagation_policy, preconditions)
-        options = _options(dryRun="All" if dry_run else None)
+        body = delete_options(grace_period_seconds, propagation_policy, preconditions)
+        options = query_options(dryRun="All" if dry_run else None)
         request = self._request("delete", await self.resource(resource), namespace, name, "", options, body=body)
         return (await self.transport.request(request)).body
 
@@ -347,9 +354,9 @@ class Client:
         grace_period_seconds: int | None = None,
         propagation_policy: str | None = None,
     ) -> Any:
-        options = _options(labelSelector=label_selector, fieldSelector=field_selector)
+        options = query_options(labelSelector=label_selector, fieldSelector=field_selector)
         request = self._collection("deletecollection", await self.resource(resource), namespace, options)
-        body = _delete_options(grace_period_seconds, propagation_policy, None)
+        body = delete_options(grace_period_seconds, propagation_policy, None)
         return (await self.transport.request(msgspec.structs.replace(request, body=body))).body
 
     # subresources
@@ -396,7 +403,7 @@ class Client:
         timestamps: bool = False,
     ) -> AsyncGenerator[bytes, None]:
         """A pod's log, chunk by chunk; with `follow` until its container ends."""
-        options = _options(
+        options = query_options(
             container=container,
             follow=follow or None,
             previous=previous or None,
@@ -473,31 +480,6 @@ class Client:
             user=self.user,
             user_agent=self.user_agent,
         )
-
-
-def _options(**options: Any) -> Mapping[str, str]:
-    given = {name: value for name, value in options.items() if value is not None}
-    if not given:
-        return NO_OPTIONS
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
-
-
-def _write_options(dry_run: bool, field_manager: str | None, field_validation: str | None) -> Mapping[str, str]:
-    if not dry_run and field_manager is None and field_validation is None:
-        return NO_OPTIONS
-    return _options(dryRun="All" if dry_run else None, fieldManager=field_manager, fieldValidation=field_validation)
-
-
-def _delete_options(
-    grace_period_seconds: int | None, propagation_policy: str | None, preconditions: Mapping[str, str] | None
-) -> dict[str, Any] | None:
-    given = {
-        "gracePeriodSeconds": grace_period_seconds,
-        "propagationPolicy": propagation_policy,
-        "preconditions": dict(preconditions) if preconditions else None,
-    }
-    body = {name: value for name, value in given.items() if value is not None}
-    return {"apiVersion": "v1", "kind": "DeleteOptions", **body} if body else None
 
 
 async def _chunks(body: Any) -> AsyncGenerator[bytes, None]:
