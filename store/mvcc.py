@@ -19,22 +19,32 @@ class KeySpace:
     """Versions of keys; every write is handed over with its revision already chosen by the store.
 
     `current` holds the living version of a key, `history` its older ones in order of revision, a deletion as a
-    tombstone. A key with history that is not living is in `dead_keys`. Cost of a write: log n of the keys.
+    tombstone. A key with history that is not living is in `dead_keys`. Cost of a write: log n of the keys, less for
+    many new ones in a row.
     """
 
-    __slots__ = ("current", "dead_keys", "history", "live_keys")
+    __slots__ = ("_live_keys", "_new_keys", "current", "dead_keys", "history")
 
     def __init__(self) -> None:
         self.current: dict[bytes, KeyValue] = {}
         self.history: dict[bytes, list[KeyValue]] = {}
-        self.live_keys: SortedList[bytes] = SortedList()
+        self._live_keys: SortedList[bytes] = SortedList()
+        self._new_keys: list[bytes] = []  # not sorted in yet: the next who needs the order pays one merge for all
         self.dead_keys: SortedList[bytes] = SortedList()
+
+    @property
+    def live_keys(self) -> "SortedList[bytes]":
+        """The living keys in order."""
+        if self._new_keys:
+            self._live_keys.update(self._new_keys)
+            self._new_keys.clear()
+        return self._live_keys
 
     def put(self, kv: KeyValue, previous: KeyValue | None) -> None:
         """Make `kv` the living version; `previous` is the one that is now (None: the key does not live)."""
         key = kv.key
         if previous is None:
-            self.live_keys.add(key)
+            self._new_keys.append(key)
             if key in self.history:
                 self.dead_keys.remove(key)
         else:

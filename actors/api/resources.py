@@ -171,7 +171,7 @@ def resource_for(what: Any) -> ResourceType:
         found = _BY_NAME.get(what)
         return found if found is not None else _by_name(what)
     cls: Any = what if isinstance(what, type) else kind
-    found = _by_class.get(cls)
+    found = KNOWN_CLASSES.get(cls)
     if found is not None:
         return found
     if kind is tuple:
@@ -179,7 +179,7 @@ def resource_for(what: Any) -> ResourceType:
     if isinstance(what, Mapping):
         return _by_kind(str(what.get("apiVersion", "")), str(what.get("kind", "")))
     if getattr(cls, "KIND", ""):
-        found = _by_class[cls] = _by_kind(cls.API_VERSION, cls.KIND)
+        found = KNOWN_CLASSES[cls] = _by_kind(cls.API_VERSION, cls.KIND)
         return found
     raise UnknownResource(f"{what!r:.100} names no resource: give a type, a plural name, or an object")
 
@@ -237,4 +237,5 @@ _BY_NAME: Mapping[str, ResourceType] = _names()
 _BY_KIND: Mapping[tuple[str, str], ResourceType] = {
     (resource.api_version, resource.kind): resource for resource in RESOURCES
 }
-_by_class: dict[type[Any], ResourceType] = {}
+KNOWN_CLASSES: dict[type[Any], ResourceType] = {}
+"""What `resource_for` has found for classes so far."""

@@ -67,12 +67,18 @@ async def begin(server: "ApiServer", request: Request) -> Call:
     user = authenticate(request)
     authorize(server, request, user)
     route = server.routes.get((request.group, request.version, request.resource))
+    if route is None or (route.store is not None and not route.store.loaded):
+        route = await loaded(server, request, route)
+    return Call(server, request, route, user)
+
+
+async def loaded(server: "ApiServer", request: Request, route: Route | None) -> Route:
+    """The route of the resource, its objects in memory. Raises 404 for a resource that is not served."""
     if route is None:
         route = await server.find_route(request.group, request.version, request.resource)
-    store = route.store
-    if store is not None and not store.loaded:
-        await store.load()
-    return Call(server, request, route, user)
+    if route.store is not None:
+        await route.store.load()
+    return route
 
 
 def authenticate(request: Request) -> UserInfo:

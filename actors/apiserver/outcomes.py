@@ -56,20 +56,19 @@ class Outcomes:
     def __init__(self) -> None:
         self._by_spec: dict[bytes, Outcome] = {}
 
-    def key(self, call: Call, obj: Any) -> bytes | None:
-        """What the spec says; None for an object that is not to be remembered."""
-        if plugins.looks_beyond_spec(obj):
-            return None
-        key = _encode(obj.spec)
-        return key if len(key) <= SPEC_BYTES_MAX else None
+    def find(self, call: Call, obj: Any, namespace: str) -> tuple[Outcome | None, bytes | None]:
+        """The outcome for an object with this spec, admitted to its namespace, and the key to remember one under.
 
-    def find(self, call: Call, obj: Any, key: bytes, namespace: str) -> Outcome | None:
-        """The outcome for an object with this spec, admitted to its namespace. Raises StatusError when it is not."""
+        No key: the object is not to be remembered. Raises StatusError when the namespace or its like refuses it.
+        """
+        if obj.metadata.annotations and plugins.looks_beyond_spec(obj):
+            return None, None
+        key = _encode(obj.spec)
         known = self._by_spec.get(key)
-        if known is None or known.admitted_at != plugins.revision(call):
-            return None
-        plugins.check_remembered(call, obj, known.spec, namespace)
-        return known
+        if known is not None and known.admitted_at == plugins.revision(call):
+            plugins.check_remembered(call, obj, known.spec, namespace)
+            return known, key
+        return None, key if len(key) <= SPEC_BYTES_MAX else None
 
     def remember(self, call: Call, key: bytes, defaulted: Any, stored: Any, warnings: tuple[str, ...]) -> bytes:
         """`stored`: the object as it is about to be written. Returns its stored form."""

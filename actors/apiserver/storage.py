@@ -5,7 +5,7 @@ identity of its bytes when the store's watch tells of the write, so nothing writ
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -111,11 +111,11 @@ class ResourceStore:
 
     # writing: each returns None when the key is not at the revision that was expected
 
-    async def create(self, key: str, obj: Any, value: bytes | None = None) -> Entry | None:
-        return await self._put(key, obj, 0, value)
+    def create(self, key: str, obj: Any, value: bytes | None = None) -> Coroutine[Any, Any, Entry | None]:
+        return self._put(key, obj, 0, value)
 
-    async def replace(self, old: Entry, obj: Any, value: bytes | None = None) -> Entry | None:
-        return await self._put(old.key, obj, old.revision, value)
+    def replace(self, old: Entry, obj: Any, value: bytes | None = None) -> Coroutine[Any, Any, Entry | None]:
+        return self._put(old.key, obj, old.revision, value)
 
     async def _put(self, key: str, obj: Any, mod_revision: int, value: bytes | None = None) -> Entry | None:
         storage = self.storage

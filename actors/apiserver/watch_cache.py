@@ -61,7 +61,7 @@ class Change:
         assert subject is not None
         self.key = subject.key
         self.namespace = subject.namespace
-        self.events: dict[str, CachedEvent] = {}
+        self.events: dict[str, CachedEvent] | None = None
 
 
 class CachedEvent(WatchEvent, frozen=True):
@@ -212,9 +212,12 @@ class WatchCache:
                 type_ = "DELETED"
             else:
                 return
-        event = change.events.get(type_)
+        events = change.events
+        if events is None:
+            events = change.events = {}
+        event = events.get(type_)
         if event is None:
-            event = change.events[type_] = self._event(change, type_)
+            event = events[type_] = self._event(change, type_)
         watcher.sink.on_event(event)
 
     def _event(self, change: Change, type_: str) -> CachedEvent:

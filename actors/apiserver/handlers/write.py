@@ -16,8 +16,7 @@ from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import WriteOptions, write_options
-from kubeloop.actors.apiserver.outcomes import Outcome
-from kubeloop.actors.apiserver.registry.kind import StrategyContext
+from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext
 from kubeloop.actors.apiserver.sharing import shared
 from kubeloop.actors.apiserver.watch_cache import Entry
 
@@ -37,7 +36,9 @@ def expected_body(call: Call) -> Expected:
 
 async def create(call: Call) -> Response:
     options = write_options(call.request.options, "CreateOptions")
-    obj = bodies.read(call.request, expected_body(call), options.field_validation, call.warnings)
+    obj = call.request.body
+    if not isinstance(obj, msgspec.Struct):
+        obj = bodies.read(call.request, expected_body(call), options.field_validation, call.warnings)
     if call.route.to_storage is not None:
         obj = call.route.to_storage(obj)
     return await create_object(call, obj, options)
@@ -51,15 +52,21 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
     kind = call.kind
     given = metadata.current_metadata(obj)
     namespace = checked_namespace(call, given)
-    if call.request.verb == "create" and (given.resource_version or "0").strip("0").isdigit():
+    version = given.resource_version
+    if version and call.request.verb == "create" and version.strip("0").isdigit():
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
     if call.name and given.name and given.name != call.name:
         raise name_mismatch(call, given.name)
     if call.route.terminating:
         text = "create not allowed while custom resource definition is terminating"
         raise errors.forbidden(call.route.resource.plural, given.name or "", text, call.route.resource.group)
-    outcome, spec_key = remembered(call, obj, namespace)
-    obj = kind.default(obj) if outcome is None else replace(obj, spec=outcome.defaulted)
+    outcomes = call.route.outcomes
+    outcome, spec_key = outcomes.find(call, obj, namespace) if outcomes is not None else (None, None)
+    if outcome is None:
+        obj = kind.default(obj)
+    else:
+        obj = replace(obj, spec=outcome.defaulted)
+        call.warnings.extend(outcome.warnings)
     defaulted = obj
     if track:
         obj = ownership.tracked(call, obj, None, options)
@@ -82,12 +89,11 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
             deletion_grace_period_seconds=None,
             resource_version=None,
             self_link=None,
-            generation=given.generation if (given.generation or 0) < 0 else 1 if kind.tracks_generation else None,
+            generation=first_generation(kind, given),
         )
         if outcome is not None:
             candidate = replace(obj, metadata=filled, spec=outcome.spec, status=outcome.status)
             check_metadata(call, filled)
-            call.warnings.extend(outcome.warnings)
             value = outcome.encoded(filled)
         else:
             candidate, value = completed(call, metadata.with_metadata(obj, filled), defaulted, spec_key, options)
@@ -103,13 +109,10 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
     raise already_exists(call, key, str(name))
 
 
-def remembered(call: Call, obj: Any, namespace: str) -> tuple[Outcome | None, bytes | None]:
-    """What a create made of the same spec before, and the key under which to remember what it makes of it now."""
-    outcomes = call.route.outcomes
-    key = outcomes.key(call, obj) if outcomes is not None else None
-    if outcomes is None or key is None:
-        return None, None
-    return outcomes.find(call, obj, key, namespace), key
+def first_generation(kind: Kind, given: ObjectMeta) -> int | None:
+    if given.generation is not None and given.generation < 0:
+        return given.generation  # to be found wrong
+    return 1 if kind.tracks_generation else None
 
 
 def completed(

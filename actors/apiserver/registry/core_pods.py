@@ -164,6 +164,11 @@ def validate_pod_template_object(obj: Any) -> Sequence[FieldError]:
     return errors
 
 
+def node_name(pod: Any) -> str:
+    """As field("spec.node_name"), quicker: the index of pods by node asks for it at every write."""
+    return pod.spec.node_name or ""
+
+
 KINDS = (
     entry(
         "",
@@ -182,7 +187,7 @@ KINDS = (
         graceful_deletion=True,
         writes_all_parts=True,
         selectable_fields={
-            "spec.nodeName": field("spec.node_name"),
+            "spec.nodeName": node_name,
             "spec.restartPolicy": field("spec.restart_policy"),
             "spec.schedulerName": field("spec.scheduler_name"),
             "spec.serviceAccountName": field("spec.service_account_name"),

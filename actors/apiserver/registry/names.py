@@ -13,7 +13,8 @@ Messages = tuple[str, ...]
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+# as the message has it, but read without ever going back: runs of letters and digits between single dots or dashes
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*\Z")
 _WILDCARD_DNS = re.compile(r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
@@ -243,9 +244,10 @@ def fully_qualified_domain(text: str) -> Messages:
     return ()
 
 
+# Of objects' own names, which are new nearly every time: not remembered.
 NAME_RULES: Mapping[str, Callable[[str], Messages]] = {
-    "dns_subdomain": dns_subdomain,
-    "dns_label": dns_label,
-    "dns_1035_label": dns_1035_label,
-    "path_segment": path_segment,
+    "dns_subdomain": dns_subdomain.__wrapped__,
+    "dns_label": dns_label.__wrapped__,
+    "dns_1035_label": dns_1035_label.__wrapped__,
+    "path_segment": path_segment.__wrapped__,
 }
