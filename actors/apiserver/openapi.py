@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver.discovery import JSON, Document
 from kubeloop.actors.apiserver.openapi_paths import paths_of
 from kubeloop.actors.apiserver.openapi_schemas import META, Schema, SchemaWriter, schema_name
@@ -36,15 +35,16 @@ class CustomSchema(msgspec.Struct, frozen=True):
 
 
 def answer(path: str, accept: str = JSON, custom: Sequence[CustomSchema] = ()) -> Document | None:
-    """What a GET of /openapi/v2, /openapi/v3 or below answers; None for others. Raises 406 for v2 as protobuf only.
+    """What a GET of /openapi/v2, /openapi/v3 or below answers; None for others.
 
-    v3 documents that are asked for as protobuf are answered in JSON: no client of ours insists.
+    v2 is spoken in JSON and in protobuf. v3 documents that are asked for as protobuf are answered in JSON: no client of
+    ours insists.
     """
     parts = tuple(part for part in path.split("/") if part)
     match parts:
         case ("openapi", "v2"):
-            if V2_PROTOBUF in accept and JSON not in accept and "*/*" not in accept:
-                raise errors.not_acceptable(f"only the following media types are accepted: {JSON}")
+            if V2_PROTOBUF in accept and JSON not in accept:
+                return _v2_protobuf(tuple(custom))
             return _v2(tuple(custom))
         case ("openapi", "v3"):
             return _index(tuple(custom))
@@ -114,6 +114,15 @@ def _v2(custom: tuple[CustomSchema, ...]) -> Document:
             writer.schemas[name] = {"type": "string", **{key: schema[key] for key in schema if key != "oneOf"}}
     definitions = dict(sorted(writer.schemas.items()))
     return _written({"swagger": "2.0", "info": INFO, "paths": paths, "definitions": definitions})
+
+
+@lru_cache(4)
+def _v2_protobuf(custom: tuple[CustomSchema, ...]) -> Document:
+    from kubeloop.actors.apiserver import openapi_protobuf
+
+    document = _v2(custom)
+    body = openapi_protobuf.encode(msgspec.json.decode(document.body))
+    return Document(body, openapi_protobuf.CONTENT_TYPE, document.etag)
 
 
 def _add(

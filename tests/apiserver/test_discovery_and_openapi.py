@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import ResourceType
-from kubeloop.actors.apiserver import discovery, openapi
+from kubeloop.actors.apiserver import discovery, openapi, protobuf
 from kubeloop.actors.apiserver.registry.catalog import ALL_VERBS, STATUS, Served
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -123,8 +122,41 @@ def test_the_index_leads_to_documents_by_a_hash_of_their_content() -> None:
     assert document["components"]["schemas"]["com.example.v1.Widget"]["properties"]["spec"] == {"type": "object"}
 
 
-def test_openapi_v2_is_not_spoken_in_protobuf() -> None:
-    with pytest.raises(StatusError) as refused:
-        openapi.answer("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
-    assert refused.value.code == 406
+def fields(data: bytes) -> dict[int, list[Any]]:
+    """The fields of a protobuf message by their numbers."""
+    found: dict[int, list[Any]] = {}
+    for number, _, value in protobuf.parts(data):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def by_name(data: bytes, number: int) -> dict[str, dict[int, list[Any]]]:
+    """One of gnostic's maps: name -> the fields of the value."""
+    pairs = [fields(pair) for pair in fields(data).get(number, [])]
+    return {pair[1][0].decode(): fields(pair[2][0]) for pair in pairs}
+
+
+def test_openapi_v2_is_spoken_in_protobuf_to_those_who_ask_for_nothing_else() -> None:
+    schema = openapi.CustomSchema(custom("v1"), {"properties": {"size": {"type": "integer", "maximum": 3}}})
+    document = openapi.answer("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", [schema])
+    assert document is not None
+    assert document.content_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    root = fields(document.body)
+    assert root[1] == [b"2.0"]
+    definitions, paths = by_name(root[9][0], 1), by_name(root[8][0], 2)
+    written = read(openapi.answer("/openapi/v2", "application/json", [schema]))
+    assert (list(definitions), list(paths)) == (list(written["definitions"]), list(written["paths"]))
+    widget = definitions["com.example.v1.Widget"]
+    extensions = {fields(one)[1][0]: fields(fields(one)[2][0])[2][0] for one in widget[31]}
+    kinds = msgspec.json.decode(extensions[b"x-kubernetes-group-version-kind"])
+    assert kinds == [{"group": "example.com", "version": "v1", "kind": "Widget"}]
+    size = by_name(widget[25][0], 1)["size"]
+    assert (fields(size[22][0])[1], size[7]) == ([b"integer"], [b"\x00\x00\x00\x00\x00\x00\x08\x40"])
+    patch = fields(paths["/api/v1/namespaces/{namespace}/pods/{name}"][8][0])
+    queries = [fields(fields(fields(one)[1][0]).get(2, [b""])[0]).get(3) for one in patch[8]]
+    assert b"fieldValidation" in [fields(query[0])[4][0] for query in queries if query]
+
+
+def test_openapi_v2_is_json_to_everyone_else() -> None:
     assert read(openapi.answer("/openapi/v2", "application/json"))["swagger"] == "2.0"
+    assert read(openapi.answer("/openapi/v2", "*/*"))["swagger"] == "2.0"
