@@ -6,7 +6,9 @@ logged.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from kubeloop.actors.api import meta
@@ -15,6 +17,7 @@ from kubeloop.actors.api.errors import StatusError, is_not_found
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.client import limits
 from kubeloop.actors.client.client import Client
+from kubeloop.actors.client.transport import InProcessTransport
 from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.clock import Clock, format_rfc3339
 from kubeloop.runtime.log import get_logger
@@ -67,6 +70,11 @@ class EventRecorder:
         self._waiting: deque[tuple[Any, ...]] | None = None  # while something is to be written
         self._told: dict[tuple[str, ...], _Told] = {}
         self._budgets: dict[str, _Budget] = {}
+        self._newest = ("", _Budget(0.0))
+        self._reference: tuple[Any, str | None, ObjectReference] = (None, None, ObjectReference())
+        # In process nothing that is written needs a task of its own.
+        inline = isinstance(client.transport, InProcessTransport)
+        self._begin: Callable[..., None] | None = getattr(spawner, "begin", None) if inline else None
 
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str | None = None) -> None:
         """Says that `reason` happened to `obj`. `type`: Normal or Warning; `field_path`: as in spec.containers{web}."""
@@ -77,18 +85,27 @@ class EventRecorder:
         if self._waiting is not None:
             self._waiting.append(event)
             return
-        waiting = self._waiting = deque([event], limits.events_aggregated_max)
+        self._waiting = deque([event], limits.events_aggregated_max)
+        if self._begin is None:
+            self._start(self._spawner.spawn)
+        else:
+            asyncio.get_running_loop().call_soon(self._start, self._begin)
+
+    def _start(self, run: Callable[..., Any]) -> None:
+        """`run`: the spawner's spawn, or its begin, which needs no task as long as nothing waits."""
         try:
-            self._spawner.spawn(self._write, waiting, name="events")
+            run(self._write, self._waiting, name="events")
         except ActorStopped:
             self._waiting = None
 
     def _may_tell(self, obj: Any, now: float) -> bool:
         """False once too much was said about the object: ten thousand pods are not ten thousand events."""
         key = meta.uid(obj) or meta.key(obj)
-        budget = self._budgets.pop(key, None) or _Budget(now)
-        _remember(self._budgets, key, budget)
-        return budget.spend(now)
+        if key != self._newest[0]:
+            budget = self._budgets.pop(key, None) or _Budget(now)
+            _remember(self._budgets, key, budget)
+            self._newest = (key, budget)
+        return self._newest[1].spend(now)
 
     async def _write(self, waiting: deque[tuple[Any, ...]]) -> None:
         try:
@@ -119,13 +136,12 @@ class EventRecorder:
         await self._client.create(event)
         _remember(self._told, key, _Told(event.metadata.name or "", event.metadata.namespace or ""))
 
-    def _new_event(self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float) -> Event:
-        api_version, kind = meta.api_version_and_kind(obj)
-        stamp = format_rfc3339(now)
-        nanoseconds = int(now * 1000) * 1_000_000 + self._clock.random.randrange(1_000_000)
-        return Event(
-            metadata=ObjectMeta(name=f"{meta.name(obj)}.{nanoseconds:x}", namespace=meta.namespace(obj) or "default"),
-            involved_object=ObjectReference(
+    def _refer(self, obj: Any, field_path: str | None) -> ObjectReference:
+        """What is said of an object is often said of it several times in a row."""
+        known, path, reference = self._reference
+        if known is not obj or path != field_path:
+            api_version, kind = meta.api_version_and_kind(obj)
+            reference = ObjectReference(
                 kind=kind,
                 api_version=api_version,
                 name=meta.name(obj),
@@ -133,7 +149,16 @@ class EventRecorder:
                 uid=meta.uid(obj),
                 resource_version=meta.resource_version(obj),
                 field_path=field_path,
-            ),
+            )
+            self._reference = (obj, field_path, reference)
+        return reference
+
+    def _new_event(self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float) -> Event:
+        stamp = format_rfc3339(now)
+        nanoseconds = int(now * 1000) * 1_000_000 + self._clock.random.randrange(1_000_000)
+        return Event(
+            metadata=ObjectMeta(name=f"{meta.name(obj)}.{nanoseconds:x}", namespace=meta.namespace(obj) or "default"),
+            involved_object=self._refer(obj, field_path),
             type=type_,
             reason=reason,
             message=message,
