@@ -64,8 +64,8 @@ def up(
     from kubeloop.actors.cluster import Cluster
     from kubeloop.runtime import log
 
-    log.configure(log_level)
     try:
+        log.configure(log_level)
         cluster = Cluster(
             nodes=nodes,
             runtime=runtime,  # type: ignore[arg-type]
@@ -84,7 +84,8 @@ async def _up(cluster: Any, port: int, kubeconfig: Path) -> None:
         try:
             path = await cluster.serve(port=port, kubeconfig=kubeconfig)
         except OSError as error:
-            raise fail(f"cannot serve on 127.0.0.1:{port}: {error.strerror or error}") from None
+            what = f"write {error.filename}" if error.filename else f"serve on 127.0.0.1:{port}"
+            raise fail(f"cannot {what}: {error.strerror or error}") from None
         print(f"ready: {cluster.url}, {len(cluster.nodes)} nodes; export KUBECONFIG={path.resolve()}", flush=True)
         await stop.wait()
 

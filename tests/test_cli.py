@@ -80,6 +80,8 @@ def test_a_taken_port_is_an_error_that_names_it(kubeconfig_path: Path) -> None:
         (["--runtime", "docker"], "runtime 'docker'"),
         (["--controllers", "nonsense"], "nonsense"),
         (["--nodes", "-1"], "nodes"),
+        (["--log-level", "nonsense"], "log level 'nonsense'"),
+        (["--kubeconfig", f"{__file__}/kubeconfig"], "cannot write"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(arguments: list[str], said: str, kubeconfig_path: Path) -> None:
