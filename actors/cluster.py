@@ -7,6 +7,7 @@ async with Cluster(nodes=3) as cluster:
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import anyio
 import msgspec
 
 from kubeloop.actors import manifests, waiting
@@ -233,7 +233,7 @@ class Cluster:
         if not waiting_for:
             return
         events = self.client.watch("nodes", resource_version=found.resource_version)
-        with anyio.fail_after(READY_TIMEOUT_SECONDS):
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS):
             async for event in events:
                 if _is_ready(event.object, tainted):
                     waiting_for.discard(meta.name(event.object))
@@ -332,7 +332,7 @@ class Cluster:
         holds = waiting.predicate(condition)
         latest: list[Any] = [None]
         try:
-            with anyio.fail_after(timeout):
+            async with asyncio.timeout(timeout):
                 return await self._watch_until(kind, name, namespace, holds, latest)
         except TimeoutError:
             state = "it does not exist" if latest[0] is None else f"status: {waiting.describe_status(latest[0])}"

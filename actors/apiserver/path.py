@@ -3,6 +3,8 @@
 Pure; the HTTP layer calls it, tests hand it strings. Discovery and health paths are not resources: `parse` gives None.
 """
 
+from functools import lru_cache
+
 import msgspec
 
 METHOD_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -22,6 +24,7 @@ class ResourcePath(msgspec.Struct, frozen=True):
     watch: bool = False  # the deprecated /watch/ prefix
 
 
+@lru_cache(512)
 def parse(path: str) -> ResourcePath | None:
     """The resource that a decoded path names; None when it names none (/healthz, /apis, /apis/apps/v1)."""
     parts = [part for part in path.split("/") if part]

@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import anyio
-
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.core_v1 import Pod, PodSpec, PodTemplateSpec
 from kubeloop.actors.api.errors import StatusError, is_not_found
@@ -75,9 +73,9 @@ async def _batch(work: Sequence[Any], do: Callable[[Any], Awaitable[None]]) -> S
     if len(work) == 1:
         await worker()
     else:
-        async with anyio.create_task_group() as group:
+        async with asyncio.TaskGroup() as group:
             for _ in range(min(len(work), REQUESTS_AT_ONCE_MAX)):
-                group.start_soon(worker)
+                group.create_task(worker())
     return errors[0] if errors else None
 
 
