@@ -17,6 +17,7 @@ from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources, Describe, Establish
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
+from kubeloop.actors.apiserver.leases import Leases
 from kubeloop.actors.apiserver.messages import Request, WatchRequest
 from kubeloop.actors.apiserver.routes import Routes
 from kubeloop.actors.apiserver.storage import Storage
@@ -40,7 +41,8 @@ class ApiServer(Actor):
     def __init__(self, kv: KV, *, config: ApiServerConfig | None = None) -> None:
         self.config = config if config is not None else ApiServerConfig()
         self.storage = Storage(kv)
-        self.resources = Routes(self.storage)
+        event_leases = Leases(kv, self.config.event_ttl_seconds, lambda: self.context.clock.monotonic())
+        self.resources = Routes(self.storage, {"events": event_leases})
         self.routes = self.resources.by_name
         self.custom_resources = CustomResources(self)
         self._bookmarks_due = False

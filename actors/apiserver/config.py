@@ -24,4 +24,5 @@ class ApiServerConfig(msgspec.Struct, frozen=True):
     advertise_address: str = "172.16.0.10"  # endpoints may not be on the loopback network
     advertise_port: int = 6443
     bookmark_interval_seconds: float = limits.bookmark_interval_seconds
+    event_ttl_seconds: int = limits.event_ttl_seconds
     bootstrap: bool = True

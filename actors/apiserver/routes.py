@@ -1,10 +1,12 @@
 """Which resources are served, and where each is stored. Built-in kinds come from the registry at their first use."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kubeloop.actors.apiserver import stored_resources
 from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.conversion import CONVERSIONS
+from kubeloop.actors.apiserver.leases import Leases
 from kubeloop.actors.apiserver.outcomes import Outcomes
 from kubeloop.actors.apiserver.registry import nulls
 from kubeloop.actors.apiserver.registry.catalog import SERVED, kind_for
@@ -18,10 +20,14 @@ UNSTORED = frozenset({"componentstatuses"})
 
 
 class Routes:
-    """`by_name`: (group, version, plural) -> Route. `stores_by_plural`: "plural.group" as strategies look up."""
+    """`by_name`: (group, version, plural) -> Route. `stores_by_plural`: "plural.group" as strategies look up.
 
-    def __init__(self, storage: Storage) -> None:
+    `leases`: storage prefix -> the leases of its objects, which expire.
+    """
+
+    def __init__(self, storage: Storage, leases: Mapping[str, Leases]) -> None:
         self.storage = storage
+        self.leases = leases
         self.by_name: dict[tuple[str, str, str], Route] = {}
         self.stores_by_plural: dict[str, ResourceStore] = {}
         own = stored_resources.STORED_RESOURCES
@@ -84,6 +90,7 @@ class Routes:
             index_field=field,
             index_value=getter,
         )
+        store.leases = self.leases.get(prefix)
         if kind.nulls:
             store.encode = nulls.encoder(store.encode, kind.nulls)
         return self.storage.add(store)

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import codec, meta
+from kubeloop.actors.apiserver.leases import Leases
 from kubeloop.actors.apiserver.watch_cache import Entry, WatchCache
-from kubeloop.actors.etcd.messages import KV, Event, WatchHandle, prefix_range_end
+from kubeloop.actors.etcd.messages import KV, CasResult, EtcdError, Event, WatchHandle, prefix_range_end
 
 REGISTRY = b"/registry/"
+LEASE_NOT_FOUND = "NOT_FOUND"
 force_setattr = msgspec.structs.force_setattr
 
 
@@ -57,6 +59,7 @@ class ResourceStore:
         self.encode: Callable[[Any], bytes] = encode_dict if type is None else codec.encode
         self.cache = WatchCache(touch=touch, index_field=index_field, index_value=index_value)
         self.loaded = False
+        self.leases: Leases | None = None  # for objects that expire
         self.written = False  # a write below its prefix has been seen
         self._loading: list[Event] | None = None
         self._load_done: asyncio.Event | None = None
@@ -124,7 +127,10 @@ class ResourceStore:
         pending = storage.pending
         pending[id(value)] = (self, key, obj, value)
         try:
-            result = await storage.kv.put_if((self.prefix + key).encode(), value, mod_revision)
+            if self.leases is None:
+                result = await storage.kv.put_if((self.prefix + key).encode(), value, mod_revision)
+            else:
+                result = await self._put_leased(self.leases, (self.prefix + key).encode(), value, mod_revision)
         finally:
             pending.pop(id(value), None)
         if not result.succeeded:
@@ -136,6 +142,17 @@ class ResourceStore:
             assert result.kv is not None
             entry = self.decode_entry(result.kv.key, result.kv.value, result.revision)
         return entry
+
+    async def _put_leased(self, leases: Leases, key: bytes, value: bytes, mod_revision: int) -> CasResult:
+        """With a lease of which etcd knows."""
+        kv = self.storage.kv
+        try:
+            return await kv.put_if(key, value, mod_revision, lease=await leases.current())
+        except EtcdError as error:
+            if error.code != LEASE_NOT_FOUND:
+                raise
+        leases.forget()
+        return await kv.put_if(key, value, mod_revision, lease=await leases.current())
 
     async def delete(self, old: Entry) -> int | None:
         """The revision of the deletion, or None when the key had changed."""
