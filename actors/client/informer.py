@@ -202,20 +202,25 @@ class Informer(Generic[T]):
         """WatchSink."""
         if self._stopped:
             return
-        if event.type == "ERROR":
-            self._lost(StatusError(event.object))
+        type_, obj = event.type, event.object
+        if type_ == "ERROR":
+            self._lost(StatusError(obj))
             return
-        obj = event.object
-        self._revision = meta.resource_version(obj) or self._revision
-        if event.type == "BOOKMARK":
+        if type(obj) is dict:
+            version, key = meta.resource_version(obj), meta.key(obj)
+        else:  # what `meta` does, without the calls: every delivery comes by here
+            metadata = obj.metadata
+            version, space, name = metadata.resource_version, metadata.namespace, metadata.name or ""
+            key = f"{space}/{name}" if space else name
+        self._revision = version or self._revision
+        if type_ == "BOOKMARK":
             return
-        key = meta.key(obj)
         old = self._objects.get(key)
         self._failures = 0
-        if event.type == "DELETED":
+        if type_ == "DELETED":
             if old is not None:
                 self._change(key, obj, None)
-        elif old is None or meta.resource_version(old) != meta.resource_version(obj):
+        elif old is None or meta.resource_version(old) != version:
             self._change(key, old, obj)
 
     def on_closed(self, error: Exception | None) -> None:
