@@ -85,7 +85,8 @@ def _node(hint: Any) -> Node:
 
 
 def _drops_zero(cls: type[Object], name: str, node: Node) -> bool:
-    names = {name, f"{cls.__name__}.{name}"}
+    module = cls.__module__.rpartition(".")[2]
+    names = {name, f"{cls.__name__}.{name}", f"{module}.{cls.__name__}.{name}"}
     if name in cls.__required__:
         return False
     if node.form == TEXT:

@@ -1,7 +1,8 @@
 """Which fields Go keeps by value: their zero (0, false, "") means "not set", and is not written out again.
 
 The schemas do not say it. Required fields are always written; texts drop "" unless listed; numbers and booleans keep
-their zero unless listed. A name stands for every class that has such a field, CLASS.name for one class.
+their zero unless listed. A name stands for every class that has such a field, CLASS.name for the classes of that name,
+MODULE.CLASS.name for one class.
 """
 
 
@@ -32,9 +33,9 @@ DROPPED_ZERO = _names(
 KEPT_ZERO = _names("HorizontalPodAutoscalerStatus.observedGeneration")  # a pointer among them
 KEPT_EMPTY = _names(
     """
-    storageClassName volumeAttributesClassName currentVolumeAttributesClassName targetVolumeAttributesClassName
-    ingressClassName loadBalancerClass appProtocol runtimeClassName EndpointAddress.nodeName EndpointPort.name
-    Endpoint.nodeName Endpoint.hostname Endpoint.zone GRPCAction.service DeviceAttribute.string
-    DeviceAttribute.version LeaseSpec.holderIdentity
+    PersistentVolumeClaimSpec.storageClassName volumeAttributesClassName currentVolumeAttributesClassName
+    ingressClassName loadBalancerClass appProtocol runtimeClassName EndpointAddress.nodeName
+    discovery_v1.EndpointPort.name Endpoint.nodeName Endpoint.hostname Endpoint.zone GRPCAction.service
+    DeviceAttribute.string DeviceAttribute.version LeaseSpec.holderIdentity
     """
 )

@@ -27,16 +27,29 @@ Prune = Callable[[Any], tuple[Any, list[str]]]
 
 
 class Expected:
-    """What a body must be: the kind at a version, and the Struct to decode it to (None: a dict, pruned by `prune`)."""
+    """What a body must be: the kind at a version, and the Struct to decode it to (None: a dict, pruned by `prune`).
 
-    __slots__ = ("group", "kind", "prune", "type", "version")
+    `unversioned`: a kind that belongs to every group and version, as DeleteOptions does.
+    """
 
-    def __init__(self, group: str, version: str, kind: str, type: type | None, prune: Prune | None = None) -> None:
+    __slots__ = ("group", "kind", "prune", "type", "unversioned", "version")
+
+    def __init__(
+        self,
+        group: str,
+        version: str,
+        kind: str,
+        type: type | None,
+        prune: Prune | None = None,
+        *,
+        unversioned: bool = False,
+    ) -> None:
         self.group = group
         self.version = version
         self.kind = kind
         self.type = type
         self.prune = prune
+        self.unversioned = unversioned
 
     @property
     def api_version(self) -> str:
@@ -100,6 +113,9 @@ def read_protobuf(body: bytes, expected: Expected, field_validation: str, warnin
     try:
         document = decode(body, expected.type)
     except ProtobufError as error:
+        if error.kind:
+            check_gvk(error.api_version, error.kind, expected)
+            raise cannot_be_handled(expected, str(error)) from None
         raise unrecognized(expected, str(error), body) from None
     check_gvk(document["apiVersion"], document["kind"], expected)
     return decoded(document, expected, field_validation, warnings)
@@ -178,6 +194,8 @@ def check_gvk(api_version: str, kind: str, expected: Expected) -> None:
     """Raises 400 when the body says that it is something else. Saying nothing is fine."""
     if expected.prune is not None:
         return check_custom_gvk(api_version, kind, expected)
+    if expected.unversioned and kind == expected.kind:
+        return None
     if kind and api_version and (kind, api_version) != (expected.kind, expected.api_version):
         if kind != expected.kind:
             group, _, version = api_version.rpartition("/")

@@ -1,6 +1,7 @@
 """Limits of the API server. Every name ends in its unit."""
 
 request_body_bytes_max = 3 * 1024 * 1024  # kube-apiserver's --max-request-body-bytes default
+protobuf_depth_max = 100  # messages within each other in a body
 patch_operations_max = 10_000  # operations of one JSON patch
 patch_retries_max = 5  # attempts of a patch that lost the race for its object
 delete_retries_max = 100  # attempts of an unconditional delete that lost the race

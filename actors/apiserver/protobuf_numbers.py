@@ -1,28 +1,38 @@
-"""Field numbers of Kubernetes' protobuf messages, for the kinds that typed clients send in protobuf.
+"""Field numbers of Kubernetes' protobuf messages. Written by protobuf_generate.py, not edited by hand.
 
-A fact of the wire format. "GROUP.VERSION.Message": the JSON names of its fields in the order of their numbers, from 1;
-"-" stands for a number that is not used or not known here, "+Message" for a message whose fields lie in its parent in
-JSON.
+Facts of the wire format that no JSON schema tells, as Kubernetes 1.36's own programs carry them.
+"GROUP.VERSION.Message": the JSON names of its fields in the order of their numbers, from 1; "-" stands for a number
+that is not used, "+Message" for a message whose fields lie in its parent in JSON.
 """
 
 from collections.abc import Mapping
 
 NUMBERS: Mapping[str, str] = {
+    "admissionregistration.v1.ApplyConfiguration": "expression",
     "admissionregistration.v1.AuditAnnotation": "key valueExpression",
     "admissionregistration.v1.ExpressionWarning": "- fieldRef warning",
+    "admissionregistration.v1.JSONPatch": "expression",
     "admissionregistration.v1.MatchCondition": "name expression",
     "admissionregistration.v1.MatchResources": (
         "namespaceSelector objectSelector resourceRules excludeResourceRules - - matchPolicy"
     ),
+    "admissionregistration.v1.MutatingAdmissionPolicy": "metadata spec",
+    "admissionregistration.v1.MutatingAdmissionPolicyBinding": "metadata spec",
+    "admissionregistration.v1.MutatingAdmissionPolicyBindingSpec": "policyName paramRef matchResources",
+    "admissionregistration.v1.MutatingAdmissionPolicySpec": (
+        "paramKind matchConstraints variables mutations failurePolicy matchConditions reinvocationPolicy"
+    ),
     "admissionregistration.v1.MutatingWebhook": (
-        "name clientConfig rules failurePolicy namespaceSelector sideEffects timeoutSeconds "
-        "admissionReviewVersions matchPolicy reinvocationPolicy objectSelector matchConditions"
+        "name clientConfig rules failurePolicy namespaceSelector sideEffects timeoutSeconds admissionReviewVersions "
+        "matchPolicy reinvocationPolicy objectSelector matchConditions"
     ),
     "admissionregistration.v1.MutatingWebhookConfiguration": "metadata webhooks",
+    "admissionregistration.v1.Mutation": "- patchType applyConfiguration jsonPatch",
     "admissionregistration.v1.NamedRuleWithOperations": "resourceNames +RuleWithOperations",
     "admissionregistration.v1.ParamKind": "apiVersion kind",
     "admissionregistration.v1.ParamRef": "name namespace selector parameterNotFoundAction",
-    "admissionregistration.v1.RuleWithOperations": "operations",
+    "admissionregistration.v1.Rule": "apiGroups apiVersions resources scope",
+    "admissionregistration.v1.RuleWithOperations": "operations +Rule",
     "admissionregistration.v1.ServiceReference": "namespace name path port",
     "admissionregistration.v1.TypeChecking": "expressionWarnings",
     "admissionregistration.v1.ValidatingAdmissionPolicy": "metadata spec status",
@@ -35,13 +45,53 @@ NUMBERS: Mapping[str, str] = {
     ),
     "admissionregistration.v1.ValidatingAdmissionPolicyStatus": "observedGeneration typeChecking conditions",
     "admissionregistration.v1.ValidatingWebhook": (
-        "name clientConfig rules failurePolicy namespaceSelector sideEffects timeoutSeconds "
-        "admissionReviewVersions matchPolicy objectSelector matchConditions"
+        "name clientConfig rules failurePolicy namespaceSelector sideEffects timeoutSeconds admissionReviewVersions "
+        "matchPolicy objectSelector matchConditions"
     ),
     "admissionregistration.v1.ValidatingWebhookConfiguration": "metadata webhooks",
     "admissionregistration.v1.Validation": "expression message reason messageExpression",
     "admissionregistration.v1.Variable": "name expression",
     "admissionregistration.v1.WebhookClientConfig": "service caBundle url",
+    "apiextensions.v1.CustomResourceColumnDefinition": "name type format description priority jsonPath",
+    "apiextensions.v1.CustomResourceConversion": "strategy webhook",
+    "apiextensions.v1.CustomResourceDefinition": "metadata spec status",
+    "apiextensions.v1.CustomResourceDefinitionCondition": (
+        "type status lastTransitionTime reason message observedGeneration"
+    ),
+    "apiextensions.v1.CustomResourceDefinitionNames": "plural singular shortNames kind listKind categories",
+    "apiextensions.v1.CustomResourceDefinitionSpec": (
+        "group - names scope - - versions - conversion preserveUnknownFields"
+    ),
+    "apiextensions.v1.CustomResourceDefinitionStatus": "conditions acceptedNames storedVersions observedGeneration",
+    "apiextensions.v1.CustomResourceDefinitionVersion": (
+        "name served storage schema subresources additionalPrinterColumns deprecated deprecationWarning "
+        "selectableFields"
+    ),
+    "apiextensions.v1.CustomResourceSubresourceScale": "specReplicasPath statusReplicasPath labelSelectorPath",
+    "apiextensions.v1.CustomResourceSubresourceStatus": "",
+    "apiextensions.v1.CustomResourceSubresources": "status scale",
+    "apiextensions.v1.CustomResourceValidation": "openAPIV3Schema",
+    "apiextensions.v1.ExternalDocumentation": "description url",
+    "apiextensions.v1.JSONSchemaProps": (
+        "id $schema $ref description type format title default maximum exclusiveMaximum minimum exclusiveMinimum "
+        "maxLength minLength pattern maxItems minItems uniqueItems multipleOf enum maxProperties minProperties "
+        "required items allOf oneOf anyOf not properties additionalProperties patternProperties dependencies "
+        "additionalItems definitions externalDocs example nullable x-kubernetes-preserve-unknown-fields "
+        "x-kubernetes-embedded-resource x-kubernetes-int-or-string x-kubernetes-list-map-keys "
+        "x-kubernetes-list-type x-kubernetes-map-type x-kubernetes-validations"
+    ),
+    "apiextensions.v1.SelectableField": "jsonPath",
+    "apiextensions.v1.ServiceReference": "namespace name path port",
+    "apiextensions.v1.ValidationRule": "rule message messageExpression reason fieldPath optionalOldSelf",
+    "apiextensions.v1.WebhookClientConfig": "service caBundle url",
+    "apiextensions.v1.WebhookConversion": "- clientConfig conversionReviewVersions",
+    "apiregistration.v1.APIService": "metadata spec status",
+    "apiregistration.v1.APIServiceCondition": "type status lastTransitionTime reason message",
+    "apiregistration.v1.APIServiceSpec": (
+        "service group version insecureSkipTLSVerify caBundle - groupPriorityMinimum versionPriority"
+    ),
+    "apiregistration.v1.APIServiceStatus": "conditions",
+    "apiregistration.v1.ServiceReference": "namespace name port",
     "apps.v1.ControllerRevision": "metadata data revision",
     "apps.v1.DaemonSet": "metadata spec status",
     "apps.v1.DaemonSetCondition": "type status lastTransitionTime reason message",
@@ -57,8 +107,8 @@ NUMBERS: Mapping[str, str] = {
         "replicas selector template strategy minReadySeconds revisionHistoryLimit paused - progressDeadlineSeconds"
     ),
     "apps.v1.DeploymentStatus": (
-        "observedGeneration replicas updatedReplicas availableReplicas unavailableReplicas conditions "
-        "readyReplicas collisionCount terminatingReplicas"
+        "observedGeneration replicas updatedReplicas availableReplicas unavailableReplicas conditions readyReplicas "
+        "collisionCount terminatingReplicas"
     ),
     "apps.v1.DeploymentStrategy": "type rollingUpdate",
     "apps.v1.ReplicaSet": "metadata spec status",
@@ -80,8 +130,8 @@ NUMBERS: Mapping[str, str] = {
         "revisionHistoryLimit minReadySeconds persistentVolumeClaimRetentionPolicy ordinals"
     ),
     "apps.v1.StatefulSetStatus": (
-        "observedGeneration replicas readyReplicas currentReplicas updatedReplicas currentRevision "
-        "updateRevision - collisionCount conditions availableReplicas"
+        "observedGeneration replicas readyReplicas currentReplicas updatedReplicas currentRevision updateRevision - "
+        "collisionCount conditions availableReplicas"
     ),
     "apps.v1.StatefulSetUpdateStrategy": "type rollingUpdate",
     "authentication.v1.BoundObjectReference": "kind apiVersion name uid",
@@ -93,7 +143,7 @@ NUMBERS: Mapping[str, str] = {
     "authentication.v1.TokenReview": "metadata spec status",
     "authentication.v1.TokenReviewSpec": "token audiences",
     "authentication.v1.TokenReviewStatus": "authenticated user error audiences",
-    "authentication.v1.UserInfo": "username uid groups",
+    "authentication.v1.UserInfo": "username uid groups extra",
     "authorization.v1.FieldSelectorAttributes": "rawSelector requirements",
     "authorization.v1.LabelSelectorAttributes": "rawSelector requirements",
     "authorization.v1.LocalSubjectAccessReview": "metadata spec status",
@@ -108,7 +158,7 @@ NUMBERS: Mapping[str, str] = {
     "authorization.v1.SelfSubjectRulesReview": "metadata spec status",
     "authorization.v1.SelfSubjectRulesReviewSpec": "namespace",
     "authorization.v1.SubjectAccessReview": "metadata spec status",
-    "authorization.v1.SubjectAccessReviewSpec": "resourceAttributes nonResourceAttributes user groups - uid",
+    "authorization.v1.SubjectAccessReviewSpec": "resourceAttributes nonResourceAttributes user groups extra uid",
     "authorization.v1.SubjectAccessReviewStatus": "allowed reason evaluationError denied",
     "authorization.v1.SubjectRulesReviewStatus": "resourceRules nonResourceRules incomplete evaluationError",
     "autoscaling.v1.CrossVersionObjectReference": "kind name apiVersion",
@@ -128,7 +178,7 @@ NUMBERS: Mapping[str, str] = {
     "autoscaling.v2.ExternalMetricSource": "metric target",
     "autoscaling.v2.ExternalMetricStatus": "metric current",
     "autoscaling.v2.HPAScalingPolicy": "type value periodSeconds",
-    "autoscaling.v2.HPAScalingRules": "selectPolicy policies stabilizationWindowSeconds",
+    "autoscaling.v2.HPAScalingRules": "selectPolicy policies stabilizationWindowSeconds tolerance",
     "autoscaling.v2.HorizontalPodAutoscaler": "metadata spec status",
     "autoscaling.v2.HorizontalPodAutoscalerBehavior": "scaleUp scaleDown",
     "autoscaling.v2.HorizontalPodAutoscalerCondition": "type status lastTransitionTime reason message",
@@ -157,12 +207,12 @@ NUMBERS: Mapping[str, str] = {
     "batch.v1.JobCondition": "type status lastProbeTime lastTransitionTime reason message",
     "batch.v1.JobSpec": (
         "parallelism completions activeDeadlineSeconds selector manualSelector template backoffLimit "
-        "ttlSecondsAfterFinished completionMode suspend podFailurePolicy backoffLimitPerIndex "
-        "maxFailedIndexes podReplacementPolicy managedBy successPolicy"
+        "ttlSecondsAfterFinished completionMode suspend podFailurePolicy backoffLimitPerIndex maxFailedIndexes "
+        "podReplacementPolicy managedBy successPolicy"
     ),
     "batch.v1.JobStatus": (
-        "conditions startTime completionTime active succeeded failed completedIndexes uncountedTerminatedPods "
-        "ready failedIndexes terminating"
+        "conditions startTime completionTime active succeeded failed completedIndexes uncountedTerminatedPods ready "
+        "failedIndexes terminating"
     ),
     "batch.v1.JobTemplateSpec": "metadata spec",
     "batch.v1.PodFailurePolicy": "rules",
@@ -177,7 +227,7 @@ NUMBERS: Mapping[str, str] = {
         "type reason message lastUpdateTime lastTransitionTime status"
     ),
     "certificates.v1.CertificateSigningRequestSpec": (
-        "request username uid groups usages - signerName expirationSeconds"
+        "request username uid groups usages extra signerName expirationSeconds"
     ),
     "certificates.v1.CertificateSigningRequestStatus": "conditions certificate",
     "coordination.v1.Lease": "metadata spec",
@@ -213,20 +263,23 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.ConfigMapProjection": "+LocalObjectReference items - optional",
     "core.v1.ConfigMapVolumeSource": "+LocalObjectReference items defaultMode optional",
     "core.v1.Container": (
-        "name image command args workingDir ports env resources volumeMounts livenessProbe readinessProbe "
-        "lifecycle terminationMessagePath imagePullPolicy securityContext stdin stdinOnce tty envFrom "
+        "name image command args workingDir ports env resources volumeMounts livenessProbe readinessProbe lifecycle "
+        "terminationMessagePath imagePullPolicy securityContext stdin stdinOnce tty envFrom "
         "terminationMessagePolicy volumeDevices startupProbe resizePolicy restartPolicy restartPolicyRules"
     ),
+    "core.v1.ContainerExtendedResourceRequest": "containerName resourceName requestName",
     "core.v1.ContainerImage": "names sizeBytes",
     "core.v1.ContainerPort": "name hostPort containerPort protocol hostIP",
     "core.v1.ContainerResizePolicy": "resourceName restartPolicy",
+    "core.v1.ContainerRestartRule": "action exitCodes",
+    "core.v1.ContainerRestartRuleOnExitCodes": "operator values",
     "core.v1.ContainerState": "waiting running terminated",
     "core.v1.ContainerStateRunning": "startedAt",
     "core.v1.ContainerStateTerminated": "exitCode signal reason message startedAt finishedAt containerID",
     "core.v1.ContainerStateWaiting": "reason message",
     "core.v1.ContainerStatus": (
-        "name state lastState ready restartCount image imageID containerID started allocatedResources "
-        "resources volumeMounts user allocatedResourcesStatus"
+        "name state lastState ready restartCount image imageID containerID started allocatedResources resources "
+        "volumeMounts user allocatedResourcesStatus stopSignal"
     ),
     "core.v1.ContainerUser": "linux",
     "core.v1.DaemonEndpoint": "Port",
@@ -240,17 +293,23 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.Endpoints": "metadata subsets",
     "core.v1.EnvFromSource": "prefix configMapRef secretRef",
     "core.v1.EnvVar": "name value valueFrom",
-    "core.v1.EnvVarSource": "fieldRef resourceFieldRef configMapKeyRef secretKeyRef",
-    "core.v1.EphemeralContainer": "- targetContainerName",
+    "core.v1.EnvVarSource": "fieldRef resourceFieldRef configMapKeyRef secretKeyRef fileKeyRef",
+    "core.v1.EphemeralContainer": "+EphemeralContainerCommon targetContainerName",
+    "core.v1.EphemeralContainerCommon": (
+        "name image command args workingDir ports env resources volumeMounts livenessProbe readinessProbe lifecycle "
+        "terminationMessagePath imagePullPolicy securityContext stdin stdinOnce tty envFrom "
+        "terminationMessagePolicy volumeDevices startupProbe resizePolicy restartPolicy restartPolicyRules"
+    ),
     "core.v1.EphemeralVolumeSource": "volumeClaimTemplate",
     "core.v1.Event": (
-        "metadata involvedObject reason message source firstTimestamp lastTimestamp count type eventTime "
-        "series action related reportingComponent reportingInstance"
+        "metadata involvedObject reason message source firstTimestamp lastTimestamp count type eventTime series "
+        "action related reportingComponent reportingInstance"
     ),
     "core.v1.EventSeries": "count lastObservedTime",
     "core.v1.EventSource": "component host",
     "core.v1.ExecAction": "command",
     "core.v1.FCVolumeSource": "targetWWNs lun fsType readOnly wwids",
+    "core.v1.FileKeySelector": "volumeName path key optional",
     "core.v1.FlexPersistentVolumeSource": "driver fsType secretRef readOnly options",
     "core.v1.FlexVolumeSource": "driver fsType secretRef readOnly options",
     "core.v1.FlockerVolumeSource": "datasetName datasetUUID",
@@ -265,16 +324,17 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.HostIP": "ip",
     "core.v1.HostPathVolumeSource": "path type",
     "core.v1.ISCSIPersistentVolumeSource": (
-        "targetPortal iqn lun iscsiInterface fsType readOnly portals chapAuthDiscovery - secretRef "
-        "chapAuthSession initiatorName"
+        "targetPortal iqn lun iscsiInterface fsType readOnly portals chapAuthDiscovery - secretRef chapAuthSession "
+        "initiatorName"
     ),
     "core.v1.ISCSIVolumeSource": (
-        "targetPortal iqn lun iscsiInterface fsType readOnly portals chapAuthDiscovery - secretRef "
-        "chapAuthSession initiatorName"
+        "targetPortal iqn lun iscsiInterface fsType readOnly portals chapAuthDiscovery - secretRef chapAuthSession "
+        "initiatorName"
     ),
     "core.v1.ImageVolumeSource": "reference pullPolicy",
+    "core.v1.ImageVolumeStatus": "imageRef",
     "core.v1.KeyToPath": "key path mode",
-    "core.v1.Lifecycle": "postStart preStop",
+    "core.v1.Lifecycle": "postStart preStop stopSignal",
     "core.v1.LifecycleHandler": "exec httpGet tcpSocket sleep",
     "core.v1.LimitRange": "metadata spec",
     "core.v1.LimitRangeItem": "type max min default defaultRequest maxLimitRequestRatio",
@@ -295,6 +355,7 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.NodeAffinity": (
         "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution"
     ),
+    "core.v1.NodeAllocatableResourceClaimStatus": "resourceClaimName containers resources",
     "core.v1.NodeCondition": "type status lastHeartbeatTime lastTransitionTime reason message",
     "core.v1.NodeConfigSource": "- configMap",
     "core.v1.NodeConfigStatus": "assigned active lastKnownGood error",
@@ -308,11 +369,12 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.NodeSpec": "podCIDR externalID providerID unschedulable taints configSource podCIDRs",
     "core.v1.NodeStatus": (
         "capacity allocatable phase conditions addresses daemonEndpoints nodeInfo images volumesInUse "
-        "volumesAttached config runtimeHandlers features"
+        "volumesAttached config runtimeHandlers features declaredFeatures"
     ),
+    "core.v1.NodeSwapStatus": "capacity",
     "core.v1.NodeSystemInfo": (
-        "machineID systemUUID bootID kernelVersion osImage containerRuntimeVersion kubeletVersion "
-        "kubeProxyVersion operatingSystem architecture"
+        "machineID systemUUID bootID kernelVersion osImage containerRuntimeVersion kubeletVersion kubeProxyVersion "
+        "operatingSystem architecture swap"
     ),
     "core.v1.ObjectFieldSelector": "apiVersion fieldPath",
     "core.v1.ObjectReference": "kind namespace name uid apiVersion resourceVersion fieldPath",
@@ -331,8 +393,8 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.PersistentVolumeClaimVolumeSource": "claimName readOnly",
     "core.v1.PersistentVolumeSource": (
         "gcePersistentDisk awsElasticBlockStore hostPath glusterfs nfs rbd iscsi cinder cephfs fc flocker "
-        "flexVolume azureFile vsphereVolume quobyte azureDisk photonPersistentDisk portworxVolume scaleIO "
-        "local storageos csi"
+        "flexVolume azureFile vsphereVolume quobyte azureDisk photonPersistentDisk portworxVolume scaleIO local "
+        "storageos csi"
     ),
     "core.v1.PersistentVolumeSpec": (
         "capacity +PersistentVolumeSource accessModes claimRef persistentVolumeReclaimPolicy storageClassName "
@@ -350,15 +412,20 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.PodAntiAffinity": (
         "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution"
     ),
-    "core.v1.PodCondition": "type status lastProbeTime lastTransitionTime reason message",
+    "core.v1.PodCertificateProjection": (
+        "signerName keyType maxExpirationSeconds credentialBundlePath keyPath certificateChainPath userAnnotations"
+    ),
+    "core.v1.PodCondition": "type status lastProbeTime lastTransitionTime reason message observedGeneration",
     "core.v1.PodDNSConfig": "nameservers searches options",
     "core.v1.PodDNSConfigOption": "name value",
+    "core.v1.PodExtendedResourceClaimStatus": "requestMappings resourceClaimName",
     "core.v1.PodIP": "ip",
     "core.v1.PodOS": "name",
     "core.v1.PodReadinessGate": "conditionType",
     "core.v1.PodResourceClaim": "name - resourceClaimName resourceClaimTemplateName",
     "core.v1.PodResourceClaimStatus": "name resourceClaimName",
     "core.v1.PodSchedulingGate": "name",
+    "core.v1.PodSchedulingGroup": "podGroupName",
     "core.v1.PodSecurityContext": (
         "seLinuxOptions runAsUser runAsNonRoot supplementalGroups fsGroup runAsGroup sysctls windowsOptions "
         "fsGroupChangePolicy seccompProfile appArmorProfile supplementalGroupsPolicy seLinuxChangePolicy"
@@ -366,16 +433,17 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.PodSpec": (
         "volumes containers restartPolicy terminationGracePeriodSeconds activeDeadlineSeconds dnsPolicy "
         "nodeSelector serviceAccountName serviceAccount nodeName hostNetwork hostPID hostIPC securityContext "
-        "imagePullSecrets hostname subdomain affinity schedulerName initContainers "
-        "automountServiceAccountToken tolerations hostAliases priorityClassName priority dnsConfig "
-        "shareProcessNamespace readinessGates runtimeClassName enableServiceLinks preemptionPolicy overhead "
-        "topologySpreadConstraints ephemeralContainers setHostnameAsFQDN os hostUsers schedulingGates "
-        "resourceClaims resources hostnameOverride"
+        "imagePullSecrets hostname subdomain affinity schedulerName initContainers automountServiceAccountToken "
+        "tolerations hostAliases priorityClassName priority dnsConfig shareProcessNamespace readinessGates "
+        "runtimeClassName enableServiceLinks preemptionPolicy overhead topologySpreadConstraints "
+        "ephemeralContainers setHostnameAsFQDN os hostUsers schedulingGates resourceClaims resources "
+        "hostnameOverride - schedulingGroup"
     ),
     "core.v1.PodStatus": (
-        "phase conditions message reason hostIP podIP startTime containerStatuses qosClass "
-        "initContainerStatuses nominatedNodeName podIPs ephemeralContainerStatuses resize "
-        "resourceClaimStatuses hostIPs"
+        "phase conditions message reason hostIP podIP startTime containerStatuses qosClass initContainerStatuses "
+        "nominatedNodeName podIPs ephemeralContainerStatuses resize resourceClaimStatuses hostIPs "
+        "observedGeneration extendedResourceClaimStatus allocatedResources resources "
+        "nodeAllocatableResourceClaimStatuses"
     ),
     "core.v1.PodTemplate": "metadata template",
     "core.v1.PodTemplateSpec": "metadata spec",
@@ -399,7 +467,7 @@ NUMBERS: Mapping[str, str] = {
     ),
     "core.v1.ResourceClaim": "name request",
     "core.v1.ResourceFieldSelector": "containerName resource divisor",
-    "core.v1.ResourceHealth": "resourceID health",
+    "core.v1.ResourceHealth": "resourceID health - - - message",
     "core.v1.ResourceQuota": "metadata spec status",
     "core.v1.ResourceQuotaSpec": "hard scopes scopeSelector",
     "core.v1.ResourceQuotaStatus": "hard used",
@@ -431,9 +499,9 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.ServicePort": "name protocol port targetPort nodePort appProtocol",
     "core.v1.ServiceSpec": (
         "ports selector clusterIP type externalIPs - sessionAffinity loadBalancerIP loadBalancerSourceRanges "
-        "externalName externalTrafficPolicy healthCheckNodePort publishNotReadyAddresses "
-        "sessionAffinityConfig - - ipFamilyPolicy clusterIPs ipFamilies allocateLoadBalancerNodePorts "
-        "loadBalancerClass internalTrafficPolicy trafficDistribution"
+        "externalName externalTrafficPolicy healthCheckNodePort publishNotReadyAddresses sessionAffinityConfig - - "
+        "ipFamilyPolicy clusterIPs ipFamilies allocateLoadBalancerNodePorts loadBalancerClass internalTrafficPolicy "
+        "trafficDistribution"
     ),
     "core.v1.ServiceStatus": "loadBalancer conditions",
     "core.v1.SessionAffinityConfig": "clientIP",
@@ -455,9 +523,9 @@ NUMBERS: Mapping[str, str] = {
     "core.v1.Volume": "name +VolumeSource",
     "core.v1.VolumeDevice": "name devicePath",
     "core.v1.VolumeMount": "name readOnly mountPath subPath mountPropagation subPathExpr recursiveReadOnly",
-    "core.v1.VolumeMountStatus": "name mountPath readOnly recursiveReadOnly",
+    "core.v1.VolumeMountStatus": "name mountPath readOnly recursiveReadOnly volumeStatus",
     "core.v1.VolumeNodeAffinity": "required",
-    "core.v1.VolumeProjection": "secret downwardAPI configMap serviceAccountToken clusterTrustBundle",
+    "core.v1.VolumeProjection": "secret downwardAPI configMap serviceAccountToken clusterTrustBundle podCertificate",
     "core.v1.VolumeResourceRequirements": "limits requests",
     "core.v1.VolumeSource": (
         "hostPath emptyDir gcePersistentDisk awsElasticBlockStore gitRepo secret nfs iscsi glusterfs "
@@ -465,18 +533,20 @@ NUMBERS: Mapping[str, str] = {
         "vsphereVolume quobyte azureDisk photonPersistentDisk portworxVolume scaleIO projected storageos csi "
         "ephemeral image"
     ),
+    "core.v1.VolumeStatus": "image",
     "core.v1.VsphereVirtualDiskVolumeSource": "volumePath fsType storagePolicyName storagePolicyID",
     "core.v1.WeightedPodAffinityTerm": "weight podAffinityTerm",
     "core.v1.WindowsSecurityContextOptions": "gmsaCredentialSpecName gmsaCredentialSpec runAsUserName hostProcess",
     "discovery.v1.Endpoint": "addresses conditions hostname targetRef deprecatedTopology nodeName zone hints",
     "discovery.v1.EndpointConditions": "ready serving terminating",
-    "discovery.v1.EndpointHints": "forZones",
+    "discovery.v1.EndpointHints": "forZones forNodes",
     "discovery.v1.EndpointPort": "name protocol port appProtocol",
     "discovery.v1.EndpointSlice": "metadata endpoints ports addressType",
+    "discovery.v1.ForNode": "name",
     "discovery.v1.ForZone": "name",
     "events.v1.Event": (
-        "metadata eventTime series reportingController reportingInstance action reason regarding related note "
-        "type deprecatedSource deprecatedFirstTimestamp deprecatedLastTimestamp deprecatedCount"
+        "metadata eventTime series reportingController reportingInstance action reason regarding related note type "
+        "deprecatedSource deprecatedFirstTimestamp deprecatedLastTimestamp deprecatedCount"
     ),
     "events.v1.EventSeries": "count lastObservedTime",
     "flowcontrol.v1.ExemptPriorityLevelConfiguration": "nominalConcurrencyShares lendablePercent",
@@ -502,11 +572,6 @@ NUMBERS: Mapping[str, str] = {
     "flowcontrol.v1.ServiceAccountSubject": "namespace name",
     "flowcontrol.v1.Subject": "kind user group serviceAccount",
     "flowcontrol.v1.UserSubject": "name",
-    "meta.v1.APIGroup": "name versions preferredVersion serverAddressByClientCIDRs",
-    "meta.v1.APIResource": (
-        "name namespaced kind verbs shortNames singularName categories group version storageVersionHash"
-    ),
-    "meta.v1.APIVersions": "versions serverAddressByClientCIDRs",
     "meta.v1.Condition": "type status observedGeneration lastTransitionTime reason message",
     "meta.v1.DeleteOptions": (
         "gracePeriodSeconds preconditions orphanDependents propagationPolicy dryRun "
@@ -514,25 +579,19 @@ NUMBERS: Mapping[str, str] = {
     ),
     "meta.v1.FieldSelectorRequirement": "key operator values",
     "meta.v1.GroupResource": "group resource",
-    "meta.v1.GroupVersionForDiscovery": "groupVersion version",
     "meta.v1.LabelSelector": "matchLabels matchExpressions",
     "meta.v1.LabelSelectorRequirement": "key operator values",
-    "meta.v1.ListMeta": "selfLink resourceVersion continue remainingItemCount",
-    "meta.v1.ManagedFieldsEntry": "manager operation apiVersion time +Fields fieldsType fieldsV1 subresource",
+    "meta.v1.ManagedFieldsEntry": "manager operation apiVersion time - fieldsType fieldsV1 subresource",
     "meta.v1.ObjectMeta": (
-        "name generateName namespace selfLink uid resourceVersion generation creationTimestamp "
-        "deletionTimestamp deletionGracePeriodSeconds labels annotations ownerReferences finalizers - "
-        "+Initializers managedFields"
+        "name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp "
+        "deletionGracePeriodSeconds labels annotations ownerReferences finalizers - - managedFields"
     ),
     "meta.v1.OwnerReference": "kind - name uid apiVersion controller blockOwnerDeletion",
     "meta.v1.Preconditions": "uid resourceVersion",
-    "meta.v1.ServerAddressByClientCIDR": "clientCIDR serverAddress",
-    "meta.v1.Status": "metadata status message reason details code",
-    "meta.v1.StatusCause": "reason message field",
-    "meta.v1.StatusDetails": "name group kind causes retryAfterSeconds uid",
-    "meta.v1.WatchEvent": "type object",
     "networking.v1.HTTPIngressPath": "path backend pathType",
     "networking.v1.HTTPIngressRuleValue": "paths",
+    "networking.v1.IPAddress": "metadata spec",
+    "networking.v1.IPAddressSpec": "parentRef",
     "networking.v1.IPBlock": "cidr except",
     "networking.v1.Ingress": "metadata spec status",
     "networking.v1.IngressBackend": "- - resource service",
@@ -554,7 +613,11 @@ NUMBERS: Mapping[str, str] = {
     "networking.v1.NetworkPolicyPeer": "podSelector namespaceSelector ipBlock",
     "networking.v1.NetworkPolicyPort": "protocol port endPort",
     "networking.v1.NetworkPolicySpec": "podSelector ingress egress policyTypes",
+    "networking.v1.ParentReference": "group resource namespace name",
     "networking.v1.ServiceBackendPort": "name number",
+    "networking.v1.ServiceCIDR": "metadata spec status",
+    "networking.v1.ServiceCIDRSpec": "cidrs",
+    "networking.v1.ServiceCIDRStatus": "conditions",
     "node.v1.Overhead": "podFixed",
     "node.v1.RuntimeClass": "metadata handler overhead scheduling",
     "node.v1.Scheduling": "nodeSelector tolerations",
@@ -572,11 +635,60 @@ NUMBERS: Mapping[str, str] = {
     "rbac.v1.RoleBinding": "metadata subjects roleRef",
     "rbac.v1.RoleRef": "apiGroup kind name",
     "rbac.v1.Subject": "kind apiGroup name namespace",
+    "resource.v1.AllocatedDeviceStatus": "driver pool device conditions data networkData shareID",
+    "resource.v1.AllocationResult": "devices - nodeSelector - allocationTimestamp",
+    "resource.v1.CELDeviceSelector": "expression",
+    "resource.v1.CapacityRequestPolicy": "default - validValues validRange",
+    "resource.v1.CapacityRequestPolicyRange": "min max step",
+    "resource.v1.CapacityRequirements": "requests",
+    "resource.v1.Counter": "value",
+    "resource.v1.CounterSet": "name counters",
+    "resource.v1.Device": (
+        "name attributes capacity consumesCounters nodeName nodeSelector allNodes taints bindsToNode "
+        "bindingConditions bindingFailureConditions allowMultipleAllocations nodeAllocatableResourceMappings"
+    ),
+    "resource.v1.DeviceAllocationConfiguration": "source requests +DeviceConfiguration",
+    "resource.v1.DeviceAllocationResult": "results config",
+    "resource.v1.DeviceAttribute": "- int bool string version ints bools strings versions",
+    "resource.v1.DeviceCapacity": "value requestPolicy",
+    "resource.v1.DeviceClaim": "requests constraints config",
+    "resource.v1.DeviceClaimConfiguration": "requests +DeviceConfiguration",
+    "resource.v1.DeviceClass": "metadata spec",
+    "resource.v1.DeviceClassConfiguration": "+DeviceConfiguration",
+    "resource.v1.DeviceClassSpec": "selectors config - extendedResourceName",
+    "resource.v1.DeviceConfiguration": "opaque",
+    "resource.v1.DeviceConstraint": "requests matchAttribute distinctAttribute",
+    "resource.v1.DeviceCounterConsumption": "counterSet counters",
+    "resource.v1.DeviceRequest": "name exactly firstAvailable",
+    "resource.v1.DeviceRequestAllocationResult": (
+        "request driver pool device adminAccess tolerations bindingConditions bindingFailureConditions shareID "
+        "consumedCapacity"
+    ),
+    "resource.v1.DeviceSelector": "cel",
+    "resource.v1.DeviceSubRequest": "name deviceClassName selectors allocationMode count tolerations capacity",
+    "resource.v1.DeviceTaint": "key value effect timeAdded",
+    "resource.v1.DeviceToleration": "key operator value effect tolerationSeconds",
+    "resource.v1.ExactDeviceRequest": "deviceClassName selectors allocationMode count adminAccess tolerations capacity",
+    "resource.v1.NetworkDeviceData": "interfaceName ips hardwareAddress",
+    "resource.v1.NodeAllocatableResourceMapping": "capacityKey allocationMultiplier",
+    "resource.v1.OpaqueDeviceConfiguration": "driver parameters",
+    "resource.v1.ResourceClaim": "metadata spec status",
+    "resource.v1.ResourceClaimConsumerReference": "apiGroup - resource name uid",
+    "resource.v1.ResourceClaimSpec": "devices",
+    "resource.v1.ResourceClaimStatus": "allocation reservedFor - devices",
+    "resource.v1.ResourceClaimTemplate": "metadata spec",
+    "resource.v1.ResourceClaimTemplateSpec": "metadata spec",
+    "resource.v1.ResourcePool": "name generation resourceSliceCount",
+    "resource.v1.ResourceSlice": "metadata spec",
+    "resource.v1.ResourceSliceSpec": (
+        "driver pool nodeName nodeSelector allNodes devices perDeviceNodeSelection sharedCounters"
+    ),
     "scheduling.v1.PriorityClass": "metadata value globalDefault description preemptionPolicy",
     "storage.v1.CSIDriver": "metadata spec",
     "storage.v1.CSIDriverSpec": (
         "attachRequired podInfoOnMount volumeLifecycleModes storageCapacity fsGroupPolicy tokenRequests "
-        "requiresRepublish seLinuxMount"
+        "requiresRepublish seLinuxMount nodeAllocatableUpdatePeriodSeconds serviceAccountTokenInSecrets "
+        "preventPodSchedulingIfMissing"
     ),
     "storage.v1.CSINode": "metadata spec",
     "storage.v1.CSINodeDriver": "name nodeID topologyKeys allocatable",
@@ -591,6 +703,7 @@ NUMBERS: Mapping[str, str] = {
     "storage.v1.VolumeAttachmentSource": "persistentVolumeName inlineVolumeSpec",
     "storage.v1.VolumeAttachmentSpec": "attacher source nodeName",
     "storage.v1.VolumeAttachmentStatus": "attached attachmentMetadata attachError detachError",
-    "storage.v1.VolumeError": "time message",
+    "storage.v1.VolumeAttributesClass": "metadata driverName parameters",
+    "storage.v1.VolumeError": "time message errorCode",
     "storage.v1.VolumeNodeResources": "count",
 }

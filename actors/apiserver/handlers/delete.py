@@ -16,8 +16,8 @@ from kubeloop.actors.apiserver.bodies import (
     Expected,
     media_type,
     read_json,
+    read_protobuf,
     read_yaml,
-    unrecognized,
 )
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read, write
@@ -27,7 +27,19 @@ from kubeloop.actors.apiserver.options import DeleteOptions, WriteOptions, delet
 from kubeloop.actors.apiserver.selection import selection
 from kubeloop.actors.apiserver.watch_cache import Entry
 
-DELETE_OPTIONS = Expected("", "v1", "DeleteOptions", None)
+
+def untyped() -> Expected:
+    return Expected("", "v1", "DeleteOptions", None, unversioned=True)
+
+
+def typed() -> Expected:
+    """Protobuf tells nothing without the type."""
+    from kubeloop.actors.api.meta_v1 import DeleteOptions
+
+    return Expected("", "v1", "DeleteOptions", DeleteOptions, unversioned=True)
+
+
+READERS = {JSON: (read_json, untyped), YAML: (read_yaml, untyped), PROTOBUF: (read_protobuf, typed)}
 
 
 async def delete(call: Call) -> Response:
@@ -48,28 +60,16 @@ def body_of(call: Call) -> dict[str, Any] | None:
         return None
     if isinstance(body, bytes):
         type_ = media_type(call.request.content_type) or JSON
-        if type_ == PROTOBUF:
-            return read_protobuf_options(body)
-        if type_ not in (JSON, YAML):
+        if type_ not in READERS:
             raise errors.unsupported_media_type(
                 f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
             )
-        read_body = read_json if type_ == JSON else read_yaml
-        body = read_body(body, DELETE_OPTIONS, "Ignore", [])
+        read_body, expected = READERS[type_]
+        body = read_body(body, expected(), "Ignore", [])
     if not isinstance(body, dict):
         body = msgspec.to_builtins(body)
     checked: dict[str, Any] = body
     return checked
-
-
-def read_protobuf_options(body: bytes) -> dict[str, Any]:
-    from kubeloop.actors.api.meta_v1 import DeleteOptions as Options
-    from kubeloop.actors.apiserver.protobuf import ProtobufError, decode
-
-    try:
-        return decode(body, Options)
-    except ProtobufError as error:
-        raise unrecognized(DELETE_OPTIONS, str(error), body) from None
 
 
 async def delete_entry(call: Call, entry: Entry, options: DeleteOptions) -> Response | None:
