@@ -213,3 +213,10 @@ async def test_a_custom_resource_is_served_as_soon_as_it_is_defined(ask: Http) -
     code, refused, _ = await ask("POST", path, {**widget, "metadata": {"name": "x"}, "spec": {"size": "big"}})
     assert (code, refused["details"]["causes"][0]["field"]) == (422, "spec.size")
     assert "widgets" in [one["name"] for one in (await ask("GET", "/apis/example.com/v1"))[1]["resources"]]
+
+
+async def test_a_pod_without_a_node_has_no_log(ask: Http) -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    assert (await ask("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
+    code, text, _ = await ask("GET", "/api/v1/namespaces/default/pods/p/log")
+    assert (code, text) == (204, "")

@@ -231,3 +231,41 @@ async def test_an_etcd_that_goes_is_an_error_and_its_return_is_noticed(server: S
     await server.system.stop("etcd")
     error = await refused(server.call("create", "configmaps", body=config_map("b")))
     assert (error.code, error.reason) == (500, "InternalError")
+
+
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
+async def test_a_namespace_that_a_cluster_cannot_be_without_stays(server: Server, name: str) -> None:
+    error = await refused(server.call("delete", "namespaces", name, namespace=""))
+    text = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+    assert (error.code, error.reason, error.message) == (403, "Forbidden", text)
+    assert (await server.call("get", "namespaces", name, namespace="")).status.phase == "Active"
+
+
+async def test_the_namespace_of_node_leases_may_be_deleted_as_any_other(server: Server) -> None:
+    gone = await server.call("delete", "namespaces", "kube-node-lease", namespace="")
+    assert gone.status.phase == "Terminating"
+
+
+@pytest.mark.parametrize(
+    ("verb", "subresource", "said"),
+    [("create", "exec", "exec"), ("get", "exec", "exec"), ("create", "attach", "attach"),
+     ("create", "portforward", "port-forward"), ("get", "proxy", "proxy"), ("delete", "proxy", "proxy")],
+)  # fmt: skip
+async def test_connections_to_pods_are_refused_clearly(server: Server, verb: str, subresource: str, said: str) -> None:
+    await server.call("create", "pods", body=pod())
+    error = await refused(server.call(verb, "pods", "p", subresource=subresource))
+    text = f"{said} to pods is not served by this version of kubeloop"
+    assert (error.code, error.reason, error.message) == (501, "NotImplemented", text)
+    assert (await refused(server.call(verb, "pods", "none", subresource=subresource))).code == 404
+
+
+async def test_proxies_to_services_and_nodes_are_refused_clearly(server: Server) -> None:
+    error = await refused(server.call("get", "services", "https:kubernetes:443", subresource="proxy"))
+    assert (error.code, error.message) == (501, "proxy to services is not served by this version of kubeloop")
+    assert (await refused(server.call("get", "nodes", "none", namespace="", subresource="proxy"))).code == 404
+
+
+async def test_a_pod_without_a_node_has_no_log(server: Server) -> None:
+    await server.call("create", "pods", body=pod())
+    stream = await server.call("get", "pods", "p", subresource="log")
+    assert [chunk async for chunk in stream] == []

@@ -43,6 +43,17 @@ def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any
     return replace(obj, spec=replace(obj.spec, **changes)) if changes else obj
 
 
+ON_DELETE: Mapping[tuple[str, str], Callable[[Call], None]] = {("", "namespaces"): namespace_lifecycle.check_delete}
+
+
+def admit_delete(call: Call) -> None:
+    """Raises StatusError (403) to refuse."""
+    resource = call.route.resource
+    check = ON_DELETE.get((resource.group, resource.plural))
+    if check is not None:
+        check(call)
+
+
 def looks_beyond_spec(obj: Any) -> bool:
     """Whether more than its spec decides what the plugins change in an object of ON_REMEMBERED."""
     return service_account.MIRROR in obj.metadata.annotations
@@ -53,10 +64,9 @@ def revision(call: Call) -> int:
     return call.server.revision_of(priority.CLASSES)
 
 
-def check_remembered(call: Call, obj: Any, spec: Any, namespace: str) -> None:
+def check_remembered(call: Call, obj: Any, spec: Any, namespace: str, checks: Sequence[CheckPlugin]) -> None:
     """Admission of an object whose spec was admitted before, as `spec`. Raises StatusError (403, 404) to refuse."""
     if namespace:
         namespace_lifecycle.check_create(call, obj.metadata.name or "", namespace)
-    resource = call.route.resource
-    for plugin in ON_REMEMBERED[resource.group, resource.plural]:
-        plugin(call, obj, spec, namespace)
+    for check in checks:
+        check(call, obj, spec, namespace)

@@ -7,6 +7,7 @@ import msgspec
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver import deletion, limits, metadata
+from kubeloop.actors.apiserver.admission import plugins
 from kubeloop.actors.apiserver.answers import EntryListing
 from kubeloop.actors.apiserver.bodies import (
     ACCEPTED,
@@ -43,6 +44,7 @@ READERS = {JSON: (read_json, untyped), YAML: (read_yaml, untyped), PROTOBUF: (re
 
 
 async def delete(call: Call) -> Response:
+    plugins.admit_delete(call)
     options = delete_options(call.request.options, body_of(call))
     entry = read.find(call)
     for _ in range(limits.delete_retries_max):

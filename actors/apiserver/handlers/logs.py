@@ -18,7 +18,7 @@ async def get(call: Call) -> Response:
     options = call.request.options
     container = checked_container(call, pod, options.get("container", ""))
     if not pod.spec.node_name:
-        return StreamResponse(200, empty())
+        return StreamResponse(204, empty())
     since, tail, limit = (options.get(name) for name in ("sinceSeconds", "tailLines", "limitBytes"))
     message = OpenLog(
         namespace=call.namespace,

@@ -3,7 +3,18 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from kubeloop.actors.apiserver.call import Call
-from kubeloop.actors.apiserver.handlers import approval, binding, eviction, finalize, logs, pods, read, scale, token
+from kubeloop.actors.apiserver.handlers import (
+    approval,
+    binding,
+    connect,
+    eviction,
+    finalize,
+    logs,
+    pods,
+    read,
+    scale,
+    token,
+)
 from kubeloop.actors.apiserver.messages import Response
 
 HANDLERS: Mapping[tuple[str, str], Callable[[Call], Awaitable[Response]]] = {
@@ -24,4 +35,5 @@ HANDLERS: Mapping[tuple[str, str], Callable[[Call], Awaitable[Response]]] = {
     ("get", "approval"): read.get,
     ("update", "approval"): approval.update,
     ("patch", "approval"): approval.patch,
+    **{(verb, name): connect.refuse for verb in connect.VERBS for name in connect.CONNECTED},
 }
