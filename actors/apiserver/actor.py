@@ -14,6 +14,7 @@ from kubeloop.actors.api.resources import resource_for
 from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, virtual
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
+from kubeloop.actors.apiserver.compaction import CompactNow, Compactor
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources, Describe, Establish
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
@@ -45,11 +46,17 @@ class ApiServer(Actor):
         self.resources = Routes(self.storage, {"events": event_leases})
         self.routes = self.resources.by_name
         self.custom_resources = CustomResources(self)
+        self.compactor = Compactor(
+            self.storage,
+            self.config.compaction_interval_seconds,
+            lambda seconds: self.tell_later(seconds, CompactNow()),
+        )
         self._bookmarks_due = False
         self._derived: dict[tuple[str, Callable[[Sequence[Any]], Any]], tuple[int, Any]] = {}
 
     async def on_start(self) -> None:
         self.defer(self.storage.close)
+        self.compactor.begin()
         await self.storage.connect()
         if self.config.bootstrap:
             await bootstrap.create_start_objects(self)
@@ -82,6 +89,8 @@ class ApiServer(Actor):
             raise errors.internal_error(f"{type(error).__name__}: {error}") from error
         if kind is SendBookmarks:
             return self.send_bookmarks()
+        if kind is CompactNow:
+            return await self.compactor.compact()
         if kind is Establish:
             return await self.custom_resources.establish(message.name)
         if kind is CleanUp:

@@ -25,4 +25,5 @@ class ApiServerConfig(msgspec.Struct, frozen=True):
     advertise_port: int = 6443
     bookmark_interval_seconds: float = limits.bookmark_interval_seconds
     event_ttl_seconds: int = limits.event_ttl_seconds
+    compaction_interval_seconds: float = limits.compaction_interval_seconds  # 0: never
     bootstrap: bool = True

@@ -15,4 +15,5 @@ watch_timeout_seconds_min = 1800.0  # --min-request-timeout: a watch without tim
 bookmark_interval_seconds = 60.0
 continue_token_age_seconds_max = 300.0
 event_ttl_seconds = 3600
+compaction_interval_seconds = 300.0  # --etcd-compaction-interval
 service_account_token_seconds_max = 1 << 32

@@ -174,6 +174,7 @@ class Storage:
         self.pending: dict[int, tuple[ResourceStore, str, Any, bytes]] = {}
         self.stores: dict[bytes, ResourceStore] = {}
         self.on_first_write: Callable[[bytes, int], None] | None = None  # (key, revision)
+        self.on_next_write: Callable[[], None] | None = None  # called once
         self._watch: WatchHandle | None = None
         self._waiting: list[tuple[int, asyncio.Event]] = []
 
@@ -237,6 +238,9 @@ class Storage:
             if found is not None and found.wants(event):
                 self.apply(found, event)
         self.advance(events[-1].kv.mod_revision)
+        if self.on_next_write is not None:
+            on_next_write, self.on_next_write = self.on_next_write, None
+            on_next_write()
 
     def _first_write(self, store: ResourceStore | None, key: bytes, revision: int) -> None:
         """`store` None: of a resource that nobody asked this server for yet."""
