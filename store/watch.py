@@ -96,7 +96,8 @@ class Watch:
         if self.closed or revision < self.next_revision:
             return
         self.next_revision = revision + 1
-        events = shown(events, self.excluded, self.prev_kv)
+        if self.excluded or not (self.prev_kv or (len(events) == 1 and events[0].prev_kv is None)):
+            events = shown(events, self.excluded, self.prev_kv)
         if events:
             self.sink(events)
 

@@ -39,7 +39,12 @@ NAMELESS = ("create", "list", "deletecollection", "watch")  # what is asked of a
 
 async def handle(server: "ApiServer", request: Request) -> Response:
     """Answers one request, or raises StatusError."""
-    call = await begin(server, request)
+    user = authenticate(request)
+    authorize(server, request, user)
+    route = server.routes.get((request.group, request.version, request.resource))
+    if route is None or (route.store is not None and not route.store.loaded):
+        route = await loaded(server, request, route)
+    call = Call(server, request, route, user)
     handler = HANDLERS.get((request.verb, request.subresource))
     if call.stored is None:
         handler = server.virtual_handler(request)
@@ -56,24 +61,18 @@ async def handle(server: "ApiServer", request: Request) -> Response:
 async def handle_watch(server: "ApiServer", message: WatchRequest) -> WatchHandle:
     """Opens one watch, or raises StatusError."""
     request = message.request
-    call = await begin(server, request)
+    user = authenticate(request)
+    authorize(server, request, user)
+    call = Call(server, request, await loaded(server, request, None), user)
     if call.stored is None or request.subresource or "watch" not in call.route.verbs:
         raise errors.method_not_supported()
     return watch.open_watch(call, message.sink)
 
 
-async def begin(server: "ApiServer", request: Request) -> Call:
-    """Who, whether, what: the part of the chain that reads and writes share."""
-    user = authenticate(request)
-    authorize(server, request, user)
-    route = server.routes.get((request.group, request.version, request.resource))
-    if route is None or (route.store is not None and not route.store.loaded):
-        route = await loaded(server, request, route)
-    return Call(server, request, route, user)
-
-
 async def loaded(server: "ApiServer", request: Request, route: Route | None) -> Route:
     """The route of the resource, its objects in memory. Raises 404 for a resource that is not served."""
+    if route is None:
+        route = server.routes.get((request.group, request.version, request.resource))
     if route is None:
         route = await server.find_route(request.group, request.version, request.resource)
     if route.store is not None:

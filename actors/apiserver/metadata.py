@@ -101,6 +101,8 @@ def masked_generate_name(prefix: str) -> str:
 
 def check_labels(errors: list[FieldError], path: str, labels: Any) -> None:
     for key, value in labels.items():
+        if not names.qualified_name(key) and not names.label_value(value):
+            continue
         for message in names.qualified_name(key):
             errors.append(fields.invalid(path, key, message))
         for message in names.label_value(value):

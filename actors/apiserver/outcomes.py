@@ -6,6 +6,7 @@ validated nor encoded again: it shares spec and status with the first, and its s
 two pieces that are at hand. Only what was found right is remembered; what is wrong is checked anew each time.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -51,9 +52,10 @@ class Outcome:
 
 
 class Outcomes:
-    """The outcomes of one resource, the oldest forgotten first."""
+    """The outcomes of one resource, the oldest forgotten first. `checks`: admission's, of objects with a known spec."""
 
-    def __init__(self) -> None:
+    def __init__(self, checks: Sequence[plugins.CheckPlugin]) -> None:
+        self._checks = checks
         self._by_spec: dict[bytes, Outcome] = {}
 
     def find(self, call: Call, obj: Any, namespace: str) -> tuple[Outcome | None, bytes | None]:
@@ -66,7 +68,7 @@ class Outcomes:
         key = _encode(obj.spec)
         known = self._by_spec.get(key)
         if known is not None and known.admitted_at == plugins.revision(call):
-            plugins.check_remembered(call, obj, known.spec, namespace)
+            plugins.check_remembered(call, obj, known.spec, namespace, self._checks)
             return known, key
         return None, key if len(key) <= SPEC_BYTES_MAX else None
 

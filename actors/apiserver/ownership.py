@@ -21,6 +21,11 @@ REMEMBERED_OBJECTS_MAX = 256
 REMEMBERED_BYTES_MAX = 16 * 1024
 
 
+def is_tracked(call: Call, options: WriteOptions) -> bool:
+    """Whether this write is tracked whatever it writes over: see above."""
+    return bool(options.field_manager) or type(call.request.body) is bytes
+
+
 def tracked(call: Call, obj: Any, stored: Any | None, options: WriteOptions) -> Any:
     """The object with its managedFields after this create (`stored` None) or update.
 
@@ -29,7 +34,7 @@ def tracked(call: Call, obj: Any, stored: Any | None, options: WriteOptions) -> 
     request = call.request
     before = None if stored is None else metadata.current_metadata(stored)
     owned = before is not None and before.managed_fields
-    if not owned and not options.field_manager and type(request.body) is not bytes:
+    if not owned and not is_tracked(call, options):
         return obj
     current = metadata.current_metadata(obj)
     if stored is not None and not owned and not current.managed_fields:

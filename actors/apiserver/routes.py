@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubeloop.actors.apiserver import stored_resources
+from kubeloop.actors.apiserver.admission.plugins import ON_REMEMBERED
 from kubeloop.actors.apiserver.call import Route
 from kubeloop.actors.apiserver.conversion import CONVERSIONS
 from kubeloop.actors.apiserver.leases import Leases
@@ -74,7 +75,7 @@ class Routes:
             )
         route = Route(kind, self.store_of(kind))
         if kind.spec_decides:
-            route.outcomes = Outcomes()
+            route.outcomes = Outcomes(ON_REMEMBERED[kind.resource.group, kind.resource.plural])
         return route
 
     def store_of(self, kind: Kind) -> ResourceStore:

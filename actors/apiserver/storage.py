@@ -237,7 +237,9 @@ class Storage:
                 self._first_write(found, kv.key, kv.mod_revision)
             if found is not None and found.wants(event):
                 self.apply(found, event)
-        self.advance(events[-1].kv.mod_revision)
+        revision = events[-1].kv.mod_revision
+        if self._waiting or revision > self.revision:
+            self.advance(revision)
         if self.on_next_write is not None:
             on_next_write, self.on_next_write = self.on_next_write, None
             on_next_write()

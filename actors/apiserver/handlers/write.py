@@ -37,7 +37,7 @@ def expected_body(call: Call) -> Expected:
 async def create(call: Call) -> Response:
     options = write_options(call.request.options, "CreateOptions")
     obj = call.request.body
-    if not isinstance(obj, msgspec.Struct):
+    if type(obj) is bytes or type(obj) is dict:
         obj = bodies.read(call.request, expected_body(call), options.field_validation, call.warnings)
     if call.route.to_storage is not None:
         obj = call.route.to_storage(obj)
@@ -62,16 +62,17 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
         raise errors.forbidden(call.route.resource.plural, given.name or "", text, call.route.resource.group)
     outcomes = call.route.outcomes
     outcome, spec_key = outcomes.find(call, obj, namespace) if outcomes is not None else (None, None)
+    track = track and ownership.is_tracked(call, options)
     if outcome is None:
-        obj = kind.default(obj)
-    else:
-        obj = replace(obj, spec=outcome.defaulted)
-        call.warnings.extend(outcome.warnings)
-    defaulted = obj
-    if track:
-        obj = ownership.tracked(call, obj, None, options)
-    if outcome is None:
+        defaulted = obj = kind.default(obj)
+        if track:
+            obj = ownership.tracked(call, obj, None, options)
         obj = plugins.admit_create(call, obj, given, namespace)
+    else:
+        if track:
+            obj = ownership.tracked(call, replace(obj, spec=outcome.defaulted), None, options)
+        if outcome.warnings:
+            call.warnings.extend(outcome.warnings)
     given = metadata.current_metadata(obj)
     server = call.server
     clock = server.context.clock
