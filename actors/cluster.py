@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from functools import cached_property
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -22,8 +21,6 @@ from kubeloop.actors import manifests, waiting
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver.actor import ApiServer
-from kubeloop.actors.apiserver.config import ApiServerConfig
-from kubeloop.actors.apiserver.messages import UserInfo
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.container_runtime.actor import ContainerRuntimeActor
 from kubeloop.actors.container_runtime.addresses import pod_cidr
@@ -31,7 +28,7 @@ from kubeloop.actors.container_runtime.loopback import LoopbackBlock
 from kubeloop.actors.container_runtime.process import ProcessBackend
 from kubeloop.actors.container_runtime.sim import SimBackend
 from kubeloop.actors.controller_manager.actor import NAMES as CONTROLLER_NAMES
-from kubeloop.actors.controller_manager.actor import ControllerManager
+from kubeloop.actors.controller_manager.actor import ControllerManager, PublishRootCa
 from kubeloop.actors.controller_manager.selection import select_controllers
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.kv import ActorKV
@@ -39,14 +36,11 @@ from kubeloop.actors.kube_proxy.actor import KubeProxy
 from kubeloop.actors.kube_proxy.messages import Connect, Connection
 from kubeloop.actors.kubelet.actor import Kubelet
 from kubeloop.actors.scheduler.actor import Scheduler
-from kubeloop.runtime.actor import Actor
-from kubeloop.runtime.clock import Clock
+from kubeloop.actors.security import Security
+from kubeloop.runtime.actor import Actor, ActorStopped
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.system import System
 from kubeloop.store.store import Store
-
-if TYPE_CHECKING:
-    from kubeloop.actors.pki import CertificateAuthority
 
 CONTROL_PLANE = "control-plane-0"
 CONTROL_PLANE_ACTORS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -78,32 +72,6 @@ class Process(msgspec.Struct, frozen=True):
     state: str
     restarts: int
     holds: str
-
-
-class Security:
-    """The cluster's CA, service account key and administrator; keys are made when first needed."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.token = f"{clock.random.getrandbits(256):064x}"
-        admin = UserInfo(name="kubernetes-admin", groups=("system:masters", "system:authenticated"))
-        self.config = ApiServerConfig(tokens={self.token: admin}, signing_key=self.signing_key)
-
-    @cached_property
-    def authority(self) -> CertificateAuthority:
-        from kubeloop.actors.pki import CertificateAuthority
-
-        return CertificateAuthority(self._clock)
-
-    def signing_key(self) -> bytes:
-        """The private key of service account tokens, PEM."""
-        return self.authority.key_pair.key
-
-    def kubeconfig(self, url: str) -> str:
-        from kubeloop.actors.pki import kubeconfig_text
-
-        pair = self.authority.issue_client("kubernetes-admin", ("system:masters",))
-        return kubeconfig_text(url, self.authority.certificate, pair, self.token)
 
 
 class Done:
@@ -260,9 +228,11 @@ class Cluster:
         return ApiServer(self._etcd(), config=self._security.config)
 
     def _controller_manager(self) -> Actor:
+        assert self._security is not None
         return ControllerManager(
             self._client(CONTROL_PLANE, "system:kube-controller-manager"),
             controllers=self._controllers,
+            root_ca=self._security.root_ca(),
             node_monitor_grace_seconds=self._node_monitor_grace_period_seconds,
         )
 
@@ -373,6 +343,7 @@ class Cluster:
         """Serves the API over HTTPS on this machine, and returns the path of a kubeconfig for it (0: a free port).
 
         Without `kubeconfig` the file lies in a temporary folder that goes with the cluster.
+        The cluster's CA is made now, so from now on each namespace has its ConfigMap kube-root-ca.crt.
         Raises OSError when the port is taken or the file cannot be written.
         """
         from kubeloop.actors import pki
@@ -391,6 +362,10 @@ class Cluster:
             log=get_logger(clock=self.system.clock, actor="kube-apiserver", host=CONTROL_PLANE),
         )
         self._stack.push_async_callback(server.close)
+        if "kube-controller-manager" not in self.without:
+            manager = self.system.ref("kube-controller-manager", source_host=CONTROL_PLANE)
+            with suppress(ActorStopped):  # it is told again when it is restarted
+                manager.tell_nowait(PublishRootCa(self._security.root_ca()))
         self.url = f"https://{host}:{server.port}"
         path = Path(kubeconfig) if kubeconfig is not None else self._temporary_folder() / "kubeconfig"
         pki.write_private(path, self._security.kubeconfig(self.url))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.controller_manager.controller import Controller, ControllerContext
 from kubeloop.actors.controller_manager.daemon_set import DaemonSetController
@@ -31,7 +33,7 @@ from kubeloop.actors.controller_manager.service_account import ServiceAccountCon
 from kubeloop.actors.controller_manager.stateful_set import StatefulSetController
 from kubeloop.actors.controller_manager.taint_eviction import TaintEvictionController
 from kubeloop.actors.controller_manager.ttl_after_finished import TtlAfterFinishedController
-from kubeloop.runtime.actor import Actor
+from kubeloop.runtime.actor import Actor, UnknownMessage
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     NamespaceController,
@@ -55,11 +57,18 @@ CONTROLLERS: tuple[type[Controller], ...] = (
 NAMES: Mapping[str, bool] = {controller.NAME: controller.ON_BY_DEFAULT for controller in CONTROLLERS}
 
 
+class PublishRootCa(msgspec.Struct, frozen=True):
+    """The cluster has a CA now: `certificate`, PEM text, goes into each namespace. Answer: None."""
+
+    certificate: str
+
+
 class ControllerManager(Actor):
     """kube-controller-manager.
 
     `controllers` is the real --controllers flag's list ("*", "name", "-name"; names with or without "-controller").
-    `root_ca` is PEM text; without it kube-root-ca.crt is not published. Raises ValueError for an unknown controller.
+    `root_ca` is PEM text; without it kube-root-ca.crt is published from the first `PublishRootCa` on.
+    Raises ValueError for an unknown controller.
     """
 
     def __init__(
@@ -98,6 +107,13 @@ class ControllerManager(Actor):
         await context.start()
         for controller in self.controllers:
             controller.start()
+
+    async def on_message(self, message: Any) -> None:
+        if type(message) is not PublishRootCa:
+            raise UnknownMessage(message)
+        for controller in self.controllers:
+            if isinstance(controller, RootCaPublisher):
+                await controller.publish(message.certificate)
 
     def describe(self) -> str:
         """What it holds, in words."""

@@ -22,7 +22,7 @@ KEY = "ca.crt"
 
 
 class RootCaPublisher(Controller):
-    """Keeps ConfigMap kube-root-ca.crt in each namespace; without a CA it has nothing to do."""
+    """Keeps ConfigMap kube-root-ca.crt in each namespace. Until there is a CA it does nothing and watches nothing."""
 
     NAME = "root-ca-certificate-publisher-controller"
     RESOURCE = "namespaces"
@@ -30,8 +30,18 @@ class RootCaPublisher(Controller):
 
     def set_up(self) -> None:
         if self.root_ca:
-            super().set_up()
             self.config_maps = self.watch("configmaps", self._on_config_map)
+            super().set_up()
+
+    async def publish(self, root_ca: str) -> None:
+        """Begins to publish a CA that was made after the start."""
+        if self.root_ca:
+            return
+        self.root_ca = root_ca
+        self.set_up()
+        for name, informer in {"configmaps": self.config_maps, self.RESOURCE: self.informer}.items():
+            if self.context.holds_objects(name):
+                await self.context.start_informer(informer)
 
     def _on_config_map(self, old: Any | None, new: Any | None) -> None:
         obj = new if new is not None else old

@@ -1,5 +1,6 @@
 """kubectl's logs, and what it says of exec, attach, port-forward and proxies."""
 
+import base64
 import json
 import subprocess
 
@@ -126,3 +127,24 @@ async def test_a_client_that_hangs_up_frees_the_log_it_followed(cluster: Cluster
         await reaches(container.log, 1)
         answer.close()
         await reaches(container.log, 0)
+
+
+async def test_a_served_cluster_publishes_its_ca_in_every_namespace_also_after_a_crash(cluster: Cluster) -> None:
+    assert not (await cluster.client.list("configmaps", "default")).items
+    config = yaml.safe_load((await cluster.serve()).read_text())
+    certificate = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+    for namespace in ("default", "kube-system"):
+        assert await published(cluster, namespace) == certificate
+    cluster.crash("controller-manager")
+    await cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: team}}")
+    assert await published(cluster, "team") == certificate
+
+
+async def published(cluster: Cluster, namespace: str) -> str:
+    """What kube-root-ca.crt says, once it is there."""
+    with anyio.fail_after(10):
+        while True:
+            found = await cluster.client.list("configmaps", namespace)
+            for one in found.items:
+                return str(one.data["ca.crt"])
+            await anyio.sleep(0.01)

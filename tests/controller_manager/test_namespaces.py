@@ -7,6 +7,7 @@ from kubeloop.actors.api.core_v1 import ConfigMap, Namespace, Secret
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.controller_manager import pod_facts
+from kubeloop.actors.controller_manager.actor import PublishRootCa
 from tests.controller_manager.factories import deployment
 from tests.controller_manager.world import World, play
 
@@ -106,5 +107,24 @@ def test_nothing_new_is_made_in_a_namespace_on_its_way_out() -> None:
         else:
             raise AssertionError("a create in a terminating namespace was accepted")
         assert meta.name(await world.client.get("namespaces", "team")) == "team"
+
+    play(scenario, nodes=0)
+
+
+def test_a_root_certificate_that_comes_later_is_published_then_and_only_then() -> None:
+    async def scenario(world: World) -> None:
+        manager = world.system.ref("kube-controller-manager", source_host="control-plane-0")
+        await world.client.create(namespace())
+        await world.client.create(ConfigMap(metadata=ObjectMeta(name="other", namespace="team")), "team")
+        assert "kube-root-ca.crt" not in await world.names("configmaps", "team")
+        await manager.ask(PublishRootCa("PEM"))
+
+        async def published() -> bool:
+            return "kube-root-ca.crt" in await world.names("configmaps", "team")
+
+        await world.until(published)
+        await manager.ask(PublishRootCa("PEM"))
+        await world.client.delete("configmaps", "kube-root-ca.crt", "team")
+        await world.until(published)
 
     play(scenario, nodes=0)
