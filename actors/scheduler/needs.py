@@ -111,15 +111,20 @@ class NeedsTable:
     def __init__(self, entries_max: int = 10_000) -> None:
         self._entries_max = entries_max
         self._table: dict[bytes, Needs] = {}
+        self._newest: tuple[PodSpec, Needs] | None = None
 
     def of(self, spec: PodSpec) -> Needs:
-        """The shared needs of ``spec``."""
+        """The shared needs of ``spec``. Pods made from one template often share the very spec, and come in a row."""
+        newest = self._newest
+        if newest is not None and newest[0] is spec:
+            return newest[1]
         key = needs_key(spec)
         found = self._table.get(key)
         if found is None:
             if len(self._table) >= self._entries_max:
                 del self._table[next(iter(self._table))]
             found = self._table[key] = Needs(key, spec)
+        self._newest = (spec, found)
         return found
 
 
