@@ -153,7 +153,8 @@ class HttpServer:
             answer = await self.apiserver.ask(message)
         except StatusError as error:
             self._count(verb, where, error.code)
-            raise
+            kind = kind_for(where.group, where.version, where.resource)
+            return await send_status(request, error, kind.deprecation_warnings if kind is not None else ())
         self._count(verb, where, answer.code)
         resource = (where.group, where.version, where.resource)
         return await send(request, answer, representation, *resource, clock=self.clock, printer_columns=columns)

@@ -176,7 +176,9 @@ async def send_stream(request: "web.BaseRequest", answer: StreamResponse) -> "we
     return response
 
 
-async def send_status(request: "web.BaseRequest", error: StatusError) -> "web.StreamResponse":
+async def send_status(
+    request: "web.BaseRequest", error: StatusError, warnings: Iterable[str] = ()
+) -> "web.StreamResponse":
     """An error as the Status object that it is, in the client's media type if that is possible."""
     try:
         representation = negotiate(request.headers.get("Accept", ""))
@@ -185,7 +187,7 @@ async def send_status(request: "web.BaseRequest", error: StatusError) -> "web.St
     if error.message == PAGE_NOT_FOUND:
         return send_text(request, 404, "404 page not found\n")
     data = render.text(error.status, Representation(representation.media_type), wants_pretty(request))
-    response = respond(request, error.code, data, representation.media_type)
+    response = respond(request, error.code, data, representation.media_type, warnings)
     retry = (error.status.get("details") or {}).get("retryAfterSeconds")
     if retry:
         response.headers["Retry-After"] = str(retry)

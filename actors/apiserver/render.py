@@ -32,7 +32,8 @@ def list_head(listing: ObjectListing) -> bytes:
     metadata: dict[str, Any] = {"resourceVersion": listing.resource_version}
     if not listing.resource_version:
         metadata = {}
-    if listing.continue_:
+    custom = bool(listing.items) and type(listing.items[0]) is dict
+    if listing.continue_ or custom:  # lists of custom resources always say it
         metadata["continue"] = listing.continue_
     if listing.remaining_item_count is not None:
         metadata["remainingItemCount"] = listing.remaining_item_count

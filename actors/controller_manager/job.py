@@ -22,6 +22,7 @@ from kubeloop.actors.controller_manager.controller import Controller
 from kubeloop.actors.controller_manager.expectations import Expectations
 from kubeloop.actors.controller_manager.job_pods import FINALIZER, INDEX, JobPlan, Tally, Verdict
 
+MANAGED_BY = "kubernetes.io/job-controller"  # what spec.managedBy says of Jobs that are this controller's
 RELEASE = "release:"  # prefix of the key of a pod whose Job let it go
 
 
@@ -71,6 +72,8 @@ class JobController(Controller):
         if job is None:
             self.expectations.forget(key)
             return None
+        if job.spec is not None and job.spec.managed_by not in (None, MANAGED_BY):
+            return None  # another controller's work
         pods: list[Pod] = list(self.pods.by_index(indexes.BY_CONTROLLER, meta.uid(job) or ""))
         if meta.deletion_timestamp(job) is not None or _finished(job):
             for pod in pods:

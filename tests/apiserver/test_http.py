@@ -213,6 +213,7 @@ async def test_a_custom_resource_is_served_as_soon_as_it_is_defined(ask: Http) -
     code, refused, _ = await ask("POST", path, {**widget, "metadata": {"name": "x"}, "spec": {"size": "big"}})
     assert (code, refused["details"]["causes"][0]["field"]) == (422, "spec.size")
     assert "widgets" in [one["name"] for one in (await ask("GET", "/apis/example.com/v1"))[1]["resources"]]
+    assert (await ask("GET", path))[1]["metadata"]["continue"] == ""
 
 
 async def test_a_pod_without_a_node_has_no_log(ask: Http) -> None:
@@ -220,3 +221,9 @@ async def test_a_pod_without_a_node_has_no_log(ask: Http) -> None:
     assert (await ask("POST", "/api/v1/namespaces/default/pods", pod))[0] == 201
     code, text, _ = await ask("GET", "/api/v1/namespaces/default/pods/p/log")
     assert (code, text) == (204, "")
+
+
+async def test_answers_about_a_deprecated_kind_warn_also_when_they_refuse(ask: Http) -> None:
+    bad = {"metadata": {"name": "bad"}, "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 80}]}]}
+    code, _, answer = await ask("POST", "/api/v1/namespaces/default/endpoints", bad)
+    assert code == 422 and "Endpoints is deprecated in v1.33+" in answer.headers["Warning"]

@@ -264,3 +264,13 @@ def test_a_budget_lets_one_pod_go_at_a_time() -> None:
         await world.client.evict(second, "default")
 
     play(scenario)
+
+
+def test_a_job_that_another_controller_manages_is_left_alone() -> None:
+    async def scenario(world: World) -> None:
+        await world.client.create(job(managed_by="example.com/other"))
+        await world.rest(5.0)
+        assert await world.names("pods") == []
+        assert (await job_status(world)).start_time is None
+
+    play(scenario)
