@@ -74,7 +74,7 @@ async def test_a_watch_shows_changes_and_ends_with_its_loop() -> None:
                 break
         assert seen == [("ADDED", "red"), ("DELETED", "red")]
         async with asyncio.timeout(10):
-            events = [event.type async for event in client.watch("configmaps", "default", timeout_seconds=1)]
+            events = [event.type async for event in client.watch("secrets", "default", timeout_seconds=1)]
         assert events == []
         with pytest.raises(StatusError) as expired:
             async for _event in client.watch("configmaps", resource_version="1"):
