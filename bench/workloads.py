@@ -126,6 +126,17 @@ WORKLOADS = (
         full={"watchers": 1000, "writes": 500},
     ),
     Workload(
+        "scheduler",
+        "the scheduling algorithm alone",
+        "pods/s",
+        30_000,
+        "higher",
+        _lazily("scheduling", "algorithm"),
+        quick={"pods": 2000, "node_count": 500},
+        full={"pods": 10_000, "node_count": 5000},
+        repeat=3,
+    ),
+    Workload(
         "schedule",
         "created to bound, through the API server",
         "pods/s",
