@@ -74,10 +74,10 @@ def decode_object(data: bytes | Mapping[str, Any], cls: type[Any] | None) -> Dec
             return Decoded(found)
     try:
         document = _decode(data)
+        duplicates = [] if _quotes(data) == _quotes(_encode(document)) else _duplicates(data)
+        return _from_builtins(document, cls, duplicates)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(str(error)) from None
-    duplicates = [] if _quotes(data) == _quotes(_encode(document)) else _duplicates(data)
-    return _from_builtins(document, cls, duplicates)
 
 
 def convert(document: Mapping[str, Any], cls: type[T]) -> T:
@@ -102,7 +102,7 @@ def _fast(data: bytes, cls: type[Any]) -> Any | None:
         decoder = _decoders[cls] = msgspec.json.Decoder(cls).decode
     try:
         found = decoder(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     again = _encode(found)
     quotes = _quotes(data)

@@ -86,6 +86,8 @@ class ApiServer(Actor):
             self.context.log.exception(
                 "request_failed", verb=request_of(message).verb, resource=request_of(message).resource
             )
+            if isinstance(error, RecursionError):
+                raise errors.bad_request(f"the body of the request is nested too deep: {error}") from None
             raise errors.internal_error(f"{type(error).__name__}: {error}") from error
         if kind is SendBookmarks:
             return self.send_bookmarks()

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubeloop.actors.api import codec, meta
 from kubeloop.actors.api.errors import FieldError, StatusError, bad_request, invalid, unsupported_media_type
-from kubeloop.actors.apiserver.go_json import syntax_error
+from kubeloop.actors.apiserver.go_json import syntax_error, with_valid_text
 from kubeloop.actors.apiserver.messages import Request
 
 JSON = "application/json"
@@ -90,7 +90,13 @@ def read_json(body: bytes, expected: Expected, field_validation: str, warnings: 
         wrong = syntax_error(body)
         if wrong:
             raise unrecognized(expected, f"couldn't get version/kind; json parse error: {wrong}", body) from None
-        document = codec.decode_object(body, None).obj if body.lstrip()[:1] == b"{" else body
+        mended = with_valid_text(body)
+        if mended != body:
+            return read_json(mended, expected, field_validation, warnings)
+        try:
+            document = codec.decode_object(body, None).obj if body.lstrip()[:1] == b"{" else body
+        except codec.DecodeError:
+            raise cannot_be_handled(expected, str(error)) from None  # nested too deep
         if not isinstance(document, dict):
             if body.strip() == b"null":
                 return decoded({}, expected, field_validation, warnings)

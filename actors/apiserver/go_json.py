@@ -1,10 +1,14 @@
 """Go's words for JSON syntax errors (encoding/json), which a real API server's clients see. For refused bodies only."""
 
+import re
 from typing import NoReturn
 
 ESCAPES = '"\\/bfnrt'
 LITERALS = ("true", "false", "null")
 UNEXPECTED_END = "unexpected end of JSON input"
+TOO_DEEP = "exceeded max depth"
+# an escape: half of a surrogate pair alone (group 1), a whole pair, or any other
+ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
 class GoSyntaxError(ValueError):
@@ -20,7 +24,15 @@ def syntax_error(data: bytes) -> str:
             _wrong(text, position, "after top-level value")
     except GoSyntaxError as error:
         return str(error)
+    except RecursionError:
+        return TOO_DEEP
     return ""
+
+
+def with_valid_text(data: bytes) -> bytes:
+    """As Go reads strings: U+FFFD for bytes that are no UTF-8 and for halves of surrogate pairs."""
+    text = data.decode("utf-8", "replace")
+    return ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text).encode()
 
 
 def quoted_character(character: str) -> str:
@@ -51,7 +63,7 @@ def _skip(text: str, position: int) -> int:
 
 def _value(text: str, position: int, context: str, depth: int) -> int:
     if depth > 10_000:
-        raise GoSyntaxError("exceeded max depth")
+        raise GoSyntaxError(TOO_DEEP)
     character = text[position : position + 1]
     if character == "{":
         return _object(text, position + 1, depth)

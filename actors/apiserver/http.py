@@ -123,7 +123,7 @@ class HttpServer:
         headers = request.headers
         body = None
         if verb not in ("get", "list", "watch"):
-            body = await request.read()
+            body = await http_reads.body_of(request)
             if not body and verb in ("delete", "deletecollection"):
                 body = None
         message = Request(

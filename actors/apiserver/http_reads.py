@@ -65,6 +65,17 @@ async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo
     return found
 
 
+async def body_of(request: "web.BaseRequest") -> bytes:
+    """Raises 400 for a body that is not what its transfer or content encoding says."""
+    from aiohttp import web
+
+    try:
+        return await request.read()
+    except web.RequestPayloadError as error:
+        text = str(error).rpartition("message:")[2].strip()
+        raise errors.bad_request(f"unable to read the body of the request: {text}") from None
+
+
 async def described(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse | None":
     """Discovery and OpenAPI; None for other paths."""
     from kubeloop.actors.apiserver import http_discovery

@@ -355,8 +355,8 @@ def server_side_apply(
 def check_appliable(patch: Mapping[str, Any], api_version: str) -> None:
     if entries_of(patch):
         raise bad_request("metadata.managedFields must be nil")
-    given = patch.get("apiVersion")
-    if given and given != api_version:
+    given = patch.get("apiVersion") or ""
+    if given != api_version:
         raise bad_request(
             f"incorrect version specified in apply patch. Specified patch version: {given}, expected: {api_version}"
         )

@@ -89,7 +89,8 @@ def text(body: Any, representation: Representation, pretty: bool) -> bytes:
     if representation.media_type == YAML:
         import yaml
 
-        dumped: str = yaml.safe_dump(document, sort_keys=True, default_flow_style=False, allow_unicode=True)
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, where it is there
+        dumped: str = yaml.dump(document, Dumper=dumper, sort_keys=True, default_flow_style=False, allow_unicode=True)
         return dumped.encode()
     if pretty:
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

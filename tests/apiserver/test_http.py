@@ -69,6 +69,20 @@ BAD_INPUT = [
     ("POST", CONFIG_MAPS, {"metadata": {"name": "a", "namespace": "b"}}, {}, 400, "BadRequest", "does not match"),
     ("POST", CONFIG_MAPS, {"apiVersion": "v1", "kind": "Secret"}, {}, 400, "BadRequest", "unknown conversion"),
     ("POST", CONFIG_MAPS, b"\xff\xfe", {}, 400, "BadRequest", "unrecognized"),
+    ("POST", CONFIG_MAPS, b"[" * 100_000, {}, 400, "BadRequest", "exceeded max depth"),
+    ("POST", CONFIG_MAPS, b'{"data":' * 100_000, {}, 400, "BadRequest", "exceeded max depth"),
+    ("POST", CONFIG_MAPS, b'{"a":' * 3_000 + b"1" + b"}" * 3_000, {}, 400, "BadRequest", ""),
+    ("POST", CONFIG_MAPS, b"{}", {"Content_Encoding": "gzip"}, 400, "BadRequest", "content-encoding: gzip"),
+    ("PATCH", CONFIG_MAPS + "/a", b'{"a":' * 100_000, {"Content_Type": PATCH}, 400, "BadRequest", "exceeded max depth"),
+    (
+        "DELETE",
+        CONFIG_MAPS + "/kube-root-ca.crt",
+        {"gracePeriodSeconds": "1"},
+        {},
+        400,
+        "BadRequest",
+        "cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+    ),
     ("POST", CONFIG_MAPS, {}, {"Content_Type": "text/plain"}, 415, "UnsupportedMediaType", "unknown format"),
     (
         "POST",
@@ -138,6 +152,40 @@ async def test_unknown_fields_are_warned_of(ask: Http) -> None:
     body = {"metadata": {"name": "a"}, "unheard": 1}
     code, _, response = await ask("POST", CONFIG_MAPS, body)
     assert (code, response.headers["Warning"]) == (201, '299 - "unknown field \\"unheard\\""')
+
+
+@pytest.mark.parametrize("text", [b"\\ud800", b"\\uDC00", b"\xff"])
+async def test_text_that_is_not_unicode_is_mended_as_go_does(ask: Http, text: bytes) -> None:
+    kept = b"\\ud83d\\ude00\\\\ud800"
+    body = b'{"metadata":{"name":"a"},"data":{"k":"' + text + kept + b'"}}'
+    code, made, _ = await ask("POST", CONFIG_MAPS, body)
+    assert (code, made["data"]) == (201, {"k": "\ufffd\N{GRINNING FACE}\\ud800"})
+    patch = b'{"data":{"k":"' + text + b'"}}'
+    code, patched, _ = await ask("PATCH", CONFIG_MAPS + "/a", patch, Content_Type=PATCH)
+    assert (code, patched["data"]) == (200, {"k": "\ufffd"})
+
+
+async def test_a_continued_list_has_its_own_revision(ask: Http) -> None:
+    for name in ("a", "b"):
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}})
+    page = (await ask("GET", CONFIG_MAPS + "?limit=1"))[1]["metadata"]
+    path = f"{CONFIG_MAPS}?continue={page['continue']}&resourceVersion="
+    code, refused, _ = await ask("GET", path + page["resourceVersion"])
+    assert (code, refused["message"]) == (400, "specifying resource version is not allowed when using continue")
+    assert (await ask("GET", path + "0"))[0] == 200
+
+
+async def test_initial_events_of_a_revision_to_come_are_refused(ask: Http) -> None:
+    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=99999"
+    code, refused, _ = await ask("GET", f"{CONFIG_MAPS}?{query}&timeoutSeconds=1")
+    assert (code, refused["details"]["causes"][0]["reason"]) == (504, "ResourceVersionTooLarge")
+
+
+async def test_an_applied_object_says_its_version(ask: Http) -> None:
+    path = CONFIG_MAPS + "/a?fieldManager=m"
+    code, refused, _ = await ask("PATCH", path, {"data": {"k": "v"}}, Content_Type="application/apply-patch+yaml")
+    assert code == 400
+    assert refused["message"].endswith("Specified patch version: , expected: v1")
 
 
 async def test_representations_are_negotiated(ask: Http) -> None:

@@ -29,18 +29,13 @@ from kubeloop.actors.apiserver.selection import selection
 from kubeloop.actors.apiserver.watch_cache import Entry
 
 
-def untyped() -> Expected:
-    return Expected("", "v1", "DeleteOptions", None, unversioned=True)
-
-
-def typed() -> Expected:
-    """Protobuf tells nothing without the type."""
+def expected_body() -> Expected:
     from kubeloop.actors.api.meta_v1 import DeleteOptions
 
     return Expected("", "v1", "DeleteOptions", DeleteOptions, unversioned=True)
 
 
-READERS = {JSON: (read_json, untyped), YAML: (read_yaml, untyped), PROTOBUF: (read_protobuf, typed)}
+READERS = {JSON: read_json, YAML: read_yaml, PROTOBUF: read_protobuf}
 
 
 async def delete(call: Call) -> Response:
@@ -66,8 +61,7 @@ def body_of(call: Call) -> dict[str, Any] | None:
             raise errors.unsupported_media_type(
                 f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
             )
-        read_body, expected = READERS[type_]
-        body = read_body(body, expected(), "Ignore", [])
+        body = READERS[type_](body, expected_body(), "Ignore", [])
     if not isinstance(body, dict):
         body = msgspec.to_builtins(body)
     checked: dict[str, Any] = body

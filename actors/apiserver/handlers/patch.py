@@ -10,7 +10,7 @@ from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver import limits, metadata
 from kubeloop.actors.apiserver.bodies import Expected, media_type
 from kubeloop.actors.apiserver.call import Call
-from kubeloop.actors.apiserver.go_json import syntax_error
+from kubeloop.actors.apiserver.go_json import syntax_error, with_valid_text
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import APPLY, WriteOptions, write_options
@@ -60,8 +60,12 @@ def decode_patch(body: Any, kind: type, wrong_type: str) -> Any:
         wrong = syntax_error(body) if not body.strip() else ""
         try:
             document = msgspec.json.decode(body) if not wrong else None
-        except (msgspec.DecodeError, RecursionError):
-            wrong = syntax_error(body) or "invalid UTF-8 in string"
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            wrong = syntax_error(body)
+            mended = body if wrong else with_valid_text(body)
+            if mended != body:
+                return decode_patch(mended, kind, wrong_type)
+            wrong = wrong or str(error)
         if wrong:
             raise errors.bad_request(f"error decoding patch: {wrong}")
     else:

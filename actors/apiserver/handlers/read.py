@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from kubeloop.actors.api.errors import StatusError, expired, not_found
+from kubeloop.actors.api.errors import StatusError, bad_request, expired, not_found
 from kubeloop.actors.apiserver import continue_token
 from kubeloop.actors.apiserver.answers import EntryListing, EntryResponse
 from kubeloop.actors.apiserver.call import Call
@@ -75,6 +75,8 @@ async def list_(call: Call) -> Response:
     wanted = selection(call.route, call.namespace, options)
     if options.continue_:
         revision, after = continue_token.decode(options.continue_)
+        if resource_version(options.resource_version):
+            raise bad_request("specifying resource version is not allowed when using continue")
     else:
         revision, after = snapshot_revision(options, call.server.storage.revision), ""
     current = call.server.storage.revision

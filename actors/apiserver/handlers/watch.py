@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.handlers import read
 from kubeloop.actors.apiserver.messages import WatchEvent, WatchHandle, WatchSink
 from kubeloop.actors.apiserver.options import ListOptions, list_options, resource_version
 from kubeloop.actors.apiserver.selection import Selection, selection
@@ -32,6 +33,8 @@ def open_watch(call: Call, sink: WatchSink) -> WatchHandle:
         bookmarks=options.allow_watch_bookmarks,
     )
     since = resource_version(options.resource_version)
+    if options.send_initial_events:
+        read.check_not_too_large(since, call.server.storage.revision)
     if since == 0 and options.send_initial_events is not False or options.send_initial_events:
         send_present_state(call, wanted, sink)
     elif since:
