@@ -108,21 +108,22 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
     return bool(toleration.key) and (toleration.value or "") == (taint.value or "")
 
 
-def eviction_time(pod: Pod, taints: Sequence[Taint], now: float) -> float | None:
-    """Unix seconds at which the pod must leave its node, `now` for at once; None when it may stay.
+def eviction_time(pod: Pod, taints: Sequence[Taint], since: float) -> float | None:
+    """Unix seconds at which the pod must leave its node, `since` for at once; None when it may stay.
 
-    Each taint must be tolerated; the shortest tolerationSeconds counts, from when its taint was added.
+    Each taint must be tolerated; the shortest tolerationSeconds counts, from when its taint was added, or,
+    of a taint that does not say when (kubectl's do not), from `since`, when it was first seen.
     """
     tolerations = pod.spec.tolerations
     earliest: float | None = None
     for taint in taints:
         matching = [toleration for toleration in tolerations if tolerates(toleration, taint)]
         if not matching:
-            return now
+            return since
         limits = [toleration.toleration_seconds for toleration in matching if toleration.toleration_seconds is not None]
         if not limits:
             continue
-        added = parse_rfc3339(taint.time_added) if taint.time_added else now
+        added = parse_rfc3339(taint.time_added) if taint.time_added else since
         at = added + max(0, min(limits))
         if earliest is None or at < earliest:
             earliest = at

@@ -27,7 +27,7 @@ class TaintEvictionController(Controller):
 
     def __init__(self, context: ControllerContext) -> None:
         super().__init__(context)
-        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._leaving: dict[str, tuple[float, asyncio.TimerHandle]] = {}  # since when the taints are known, and the end
 
     def set_up(self) -> None:
         super().set_up()
@@ -58,11 +58,12 @@ class TaintEvictionController(Controller):
         if node is not None and node_health.no_execute_taints(node):
             self.enqueue(meta.key(new))
 
-    def _stay(self, key: str) -> bool:
-        timer = self._leaving.pop(key, None)
+    def _stay(self, key: str) -> float | None:
+        """Forget that the pod is to leave; since when its node's taints have been known, None when it was not to."""
+        since, timer = self._leaving.pop(key, (None, None))
         if timer is not None:
             timer.cancel()
-        return timer is not None
+        return since
 
     async def reconcile(self, key: str) -> Result | None:
         pod: Pod | None = self.pods.get(key)
@@ -72,14 +73,15 @@ class TaintEvictionController(Controller):
         node = self.nodes.get(pod_facts.node_name(pod))
         taints = node_health.no_execute_taints(node) if node is not None else []
         now = self.clock.now()
-        at = node_health.eviction_time(pod, taints, now) if taints else None
-        waited = self._stay(key)
+        waited_since = self._stay(key)
+        since = now if waited_since is None else waited_since
+        at = node_health.eviction_time(pod, taints, since) if taints else None
         if at is None:
-            if waited:
+            if waited_since is not None:
                 message = f"Cancelling deletion of Pod {key}"
                 self.events.event(pod, "Normal", "TaintManagerEviction", message)
         elif at > now:
-            self._leaving[key] = self.context.call_later(at - now, self.enqueue, key)
+            self._leaving[key] = since, self.context.call_later(at - now, self.enqueue, key)
         else:
             return await self._evict(key, pod)
         return None

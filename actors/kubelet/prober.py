@@ -59,6 +59,13 @@ class Prober:
             timer.cancel()
         self._timers.clear()
 
+    def keep_readiness(self) -> None:
+        """The container is being stopped: nothing but its readiness is probed from now on."""
+        self._states = [state for state in self._states if state.kind == READINESS]
+        for kind in (STARTUP, LIVENESS):
+            if kind in self._timers:
+                self._timers.pop(kind).cancel()
+
     def _begin(self, *kinds: str) -> None:
         status, now = self._record.status, self._worker.kubelet.clock.now()
         started_at = status.started_at if status is not None else now
@@ -86,7 +93,7 @@ class Prober:
                 outcome = await self._check_process(state)
         except (cri.RuntimeServiceError, ActorStopped, ChildCancelled):
             return  # the container has gone, or its runtime: the event about that is on its way
-        if self.closed:
+        if self.closed or state not in self._states:
             return
         self._apply(state, outcome)
         settled = until == inf and state.healthy is outcome.success

@@ -302,9 +302,16 @@ class PodWorker:
             self.stopping[kill.name] = end
             if before is None:
                 self.event("Normal", "Killing", kill.message or f"Stopping container {kill.name}", container)
-            self.close_prober(kill.name)
-            record.ready = False
+            self._stop_probing(kill.name, record)
             self.kubelet.drive(stop_container, self, container, record, grace, before is None)
+
+    def _stop_probing(self, name: str, record: ContainerRecord) -> None:
+        """A deleted pod stays ready, and its readiness is still probed, until its containers end: traffic drains."""
+        if not self._interrupted():
+            self.close_prober(name)
+            record.ready = False
+        elif self.probers and name in self.probers:
+            self.probers[name].keep_readiness()
 
     def _grace(self, container: Container | None, kill: Kill) -> float:
         spec = self.pod.spec

@@ -114,3 +114,23 @@ def test_a_no_execute_taint_evicts_what_does_not_tolerate_it() -> None:
         await world.until(evicted)
 
     play(scenario)
+
+
+def test_a_pod_that_tolerates_a_taint_for_a_minute_leaves_after_it_though_the_taint_has_no_time() -> None:
+    async def scenario(world: World) -> None:
+        await world.client.create(deployment(4))
+        await world.until(world.rolled_out)
+        stays = [pod for pod in await world.pods() if pod_facts.node_name(pod) == "node-1"]
+        minute = Toleration(key="maintenance", operator="Exists", effect="NoExecute", toleration_seconds=60)
+        for pod in stays:
+            spec = msgspec.structs.replace(pod.spec, tolerations=(*pod.spec.tolerations, minute))
+            await world.client.update(msgspec.structs.replace(pod, spec=spec))
+        names = {meta.name(pod) for pod in stays}
+        patch = {"spec": {"taints": [{"key": "maintenance", "effect": "NoExecute"}]}}
+        await world.client.patch("nodes", "node-1", patch, type="merge")
+        await world.rest(55)
+        assert names <= set(await world.names("pods"))
+        await world.rest(10)
+        assert not names & set(await world.names("pods"))
+
+    play(scenario)

@@ -23,6 +23,7 @@ from kubeloop.actors.api.core_v1 import (
     ServicePort,
     ServiceSpec,
     SleepAction,
+    TCPSocketAction,
 )
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.meta_v1 import ObjectMeta
@@ -184,12 +185,30 @@ def test_deletion_is_graceful_and_frees_everything() -> None:
         await one.client.delete("pods", "web", "default")
         await asyncio.sleep(9)
         pod = await one.pod()
-        assert pod is not None and pod.metadata.deletion_timestamp is not None and not is_ready(pod)
+        assert pod is not None and pod.metadata.deletion_timestamp is not None and is_ready(pod)
         await one.until(lambda pod: pod is None)
         assert asyncio.get_running_loop().time() == pytest.approx(10, abs=0.1)
         await asyncio.sleep(1)
         assert await one.ask("container-runtime/node-1", cri.ListPodSandbox()) == ()
         assert await one.ask("container-runtime/node-1", cri.ListContainers()) == ()
+
+    play(story)
+
+
+def test_a_deleted_pod_is_ready_for_as_long_as_its_readiness_probe_says() -> None:
+    async def story(one: World) -> None:
+        probe = Probe(tcp_socket=TCPSocketAction(port=80), period_seconds=1, failure_threshold=1)
+        await one.run(
+            annotations=scripted(stop_delay="20", unhealthy_after="5"),
+            containers=[Container(name="app", image="app:1", readiness_probe=probe, liveness_probe=probe)],
+        )
+        await one.running()
+        await one.client.delete("pods", "web", "default")
+        await asyncio.sleep(10)  # the liveness probe would have failed by now
+        pod = await one.pod()
+        assert pod is not None and is_ready(pod)
+        assert not [event for event in await one.events() if event[0] == "Unhealthy"]
+        await one.until(lambda pod: pod is None)
 
     play(story)
 
