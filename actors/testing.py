@@ -41,15 +41,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
 
 
-def _options(node: pytest.Item | Any) -> dict[str, Any]:
-    """The options of the nearest marker, the outer ones' as defaults; raises UsageError for positional arguments."""
-    options: dict[str, Any] = {"nodes": 1, "time": "real"}
+def _marked(node: pytest.Item | Any) -> dict[str, Any]:
+    """The options of the nearest marker, the outer ones' as defaults."""
+    options: dict[str, Any] = {}
     for marker in reversed(list(node.iter_markers("kubeloop"))):
-        if marker.args:
-            raise pytest.UsageError(f"{node.nodeid}: the kubeloop marker takes keyword arguments, as in nodes=3")
         options.update(marker.kwargs)
+    return options
+
+
+def _options(node: pytest.Item | Any) -> dict[str, Any]:
+    """As _marked, with the defaults; a marker that makes no sense fails its test in one line."""
+    from kubeloop.actors.cluster import Cluster
+
+    options = {"nodes": 1, "time": "real"} | _marked(node)
+    known = list(inspect.signature(Cluster).parameters)
+    if any(marker.args for marker in node.iter_markers("kubeloop")):
+        pytest.fail("the kubeloop marker takes keyword arguments, as in nodes=3", pytrace=False)
+    if unknown := sorted(options.keys() - {"time", *known}):
+        pytest.fail(
+            f"the kubeloop marker has no {', '.join(unknown)}: it takes time, {', '.join(known)}", pytrace=False
+        )
     if options["time"] not in ("real", "virtual"):
-        raise pytest.UsageError(f"{node.nodeid}: time={options['time']!r} is neither 'real' nor 'virtual'")
+        pytest.fail(f"time={options['time']!r} is neither 'real' nor 'virtual'", pytrace=False)
     return options
 
 
@@ -58,7 +71,8 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Gives a test marked time="virtual" the loop whose clock jumps; every other test keeps the loop it had."""
-    if item.get_closest_marker("kubeloop") is not None and (options := _options(item))["time"] == "virtual":
+    options = _marked(item)  # what is wrong with the marker, the fixture says: here it would end the whole module
+    if options.get("time") == "virtual":
         from kubeloop.runtime.simulation import VirtualTimeLoop
 
         return {"virtual": lambda: VirtualTimeLoop(seed=options.get("seed") or 0)}
@@ -101,7 +115,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The path of a kubeconfig for this test's cluster, served over HTTPS on a free port of this machine."""
     options = _options(request.node)
     if options["time"] == "virtual":
-        raise pytest.UsageError(f"{request.node.nodeid}: kubeconfig needs time='real', clients live in real time")
+        pytest.fail("kubeconfig needs time='real', clients live in real time", pytrace=False)
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         yield request.getfixturevalue("kubeloop_served_kubeconfig")
         return
