@@ -144,15 +144,20 @@ class Cluster:
             raise ValueError("two nodes have the same name")
         select_controllers(self._controllers, CONTROLLER_NAMES)
         self._stack = AsyncExitStack()
+        self._entered = False
         self._loopback: LoopbackBlock | None = None
         self._security: Security | None = None
         self._folder: Path | None = None
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("this cluster runs already: another one is another Cluster()")
+        self._entered = True
         await self._stack.__aenter__()
         try:
             await self._start()
         except BaseException:
+            self._entered = False
             await self._stack.aclose()
             raise
         return self
@@ -160,6 +165,7 @@ class Cluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._entered, self._folder = False, None
         await self._stack.__aexit__(kind, error, trace)
 
     async def _start(self) -> None:
@@ -344,8 +350,10 @@ class Cluster:
 
         Without `kubeconfig` the file lies in a temporary folder that goes with the cluster.
         The cluster's CA is made now, so from now on each namespace has its ConfigMap kube-root-ca.crt.
-        Raises OSError when the port is taken or the file cannot be written.
+        Raises OSError when the port is taken or the file cannot be written, RuntimeError outside the `async with`.
         """
+        if not self._entered:
+            raise RuntimeError("this cluster does not run: it does inside `async with`")
         from kubeloop.actors import pki
         from kubeloop.actors.apiserver import http
 

@@ -197,3 +197,18 @@ def test_a_hundred_clusters_leave_nothing_behind() -> None:
     assert process.num_fds() <= files
     assert threading.active_count() <= threads
     assert process.memory_info().rss - memory < 8 * 1024 * 1024
+
+
+async def test_a_cluster_is_entered_once_at_a_time_and_serves_only_inside() -> None:
+    cluster = Cluster(nodes=0)
+    with pytest.raises(RuntimeError, match="inside `async with`"):
+        await cluster.serve()
+    async with cluster:
+        with pytest.raises(RuntimeError, match="runs already"):
+            await cluster.__aenter__()
+        assert (await cluster.client.get("namespaces", "default")).metadata.name == "default"  # and lives on
+        assert (await cluster.serve()).exists()
+    with pytest.raises(RuntimeError, match="inside `async with`"):
+        await cluster.serve()
+    async with cluster:  # a new life, with nothing of the old one
+        assert (await cluster.serve()).exists()
