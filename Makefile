@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench bench-quick generate clean
+.PHONY: demo test lint debian bench bench-quick generate clean
 
 demo: $(STAMP)
 	$(BIN)/kubeloop demo $(if $(KEEP),--keep)
 
-test: lint
+test: lint debian
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: $(STAMP)
@@ -17,6 +17,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the real etcd that tests and benchmarks stand beside
+debian:
+	.ci/debian
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
