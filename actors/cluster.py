@@ -175,7 +175,7 @@ class Cluster:
             self._stack.callback(self._loopback.close)
         self._security = Security(self.system.clock)
         store = Store()  # etcd's disk: outlives the process
-        await self.system.start(lambda: EtcdActor(store), name="etcd", host=CONTROL_PLANE)
+        await self.system.start(lambda: EtcdActor(store=store), name="etcd", host=CONTROL_PLANE)
         self.etcd = self._etcd()
         await self.system.start(self._apiserver, name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self._client(CONTROL_PLANE, "kubernetes-admin", ("system:masters",))

@@ -43,7 +43,7 @@ class BufferedWatch:
         self._behind_from: int | None = None
         self._error: Exception | None = None
         self._watch: Watch | None = None
-        self._catch_up(start_revision or store.revision + 1)
+        self._catch_up(start_revision or store.published_revision + 1)
 
     @property
     def behind(self) -> bool:
@@ -88,7 +88,7 @@ class BufferedWatch:
         self._watch = self._store.watch(
             self._key,
             self._range_end,
-            start_revision=max(start_revision, self._store.revision + 1),
+            start_revision=max(start_revision, self._store.published_revision + 1),
             prev_kv=self._prev_kv,
             filters=self._excluded,
             sink=self._listen,

@@ -77,6 +77,11 @@ class Leases:
     def remove(self, lease_id: int) -> None:
         del self._leases[lease_id]
 
+    def put_back(self, lease: Lease) -> None:
+        """Undo `remove`."""
+        self._leases[lease.id] = lease
+        heappush(self._deadlines, (lease.deadline, lease.id))
+
     def next_deadline(self) -> float | None:
         """When the first lease ends; None when there is none."""
         while self._deadlines:

@@ -5,6 +5,7 @@ same fields; `range_end` is None for one key, `b"\\0"` for "every key from `key`
 """
 
 from typing import Literal, TypeAlias
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -145,3 +146,9 @@ def prefix_range_end(prefix: bytes) -> bytes:
     if not stem:
         return b"\0"
     return stem[:-1] + bytes((stem[-1] + 1,))
+
+
+def kv_checksum(kv: KeyValue, begin: int = 0) -> int:
+    """CRC-32 of everything in a version, going on from `begin`."""
+    numbers = f"{kv.mod_revision} {kv.create_revision} {kv.version} {kv.lease} {len(kv.key)} "
+    return crc32(kv.value, crc32(kv.key, crc32(numbers.encode(), begin)))

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from kubeloop.store.model import Event, KeyValue
+from kubeloop.store.model import Event, KeyValue, kv_checksum
 
 
 class Snapshot(Struct, frozen=True):
@@ -14,3 +14,13 @@ class Snapshot(Struct, frozen=True):
     base: list[KeyValue]
     log: list[Event]
     leases: list[tuple[int, int]]
+
+    def checksum(self, revision: int) -> int:
+        """CRC-32 of all that can be read and watched up to `revision`."""
+        checksum = 0
+        for kv in self.base:
+            checksum = kv_checksum(kv, checksum)
+        for event in self.log:
+            if self.compact_revision < event.kv.mod_revision <= revision:
+                checksum = kv_checksum(event.kv, checksum)
+        return checksum

@@ -3,10 +3,10 @@
 Nothing here waits: a call returns when the change is made and every watch has been told of it.
 """
 
-from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
 
+from kubeloop.store.changes import Change, Compacted, Granted, Revoked, Written
 from kubeloop.store.checks import check_put, check_txn
 from kubeloop.store.errors import (
     CompactedError,
@@ -15,7 +15,7 @@ from kubeloop.store.errors import (
     KeyNotFoundError,
     LeaseNotFoundError,
 )
-from kubeloop.store.journal import Journal
+from kubeloop.store.history import History
 from kubeloop.store.lease import Lease, Leases, LeaseStatus
 from kubeloop.store.model import (
     DELETE,
@@ -43,25 +43,25 @@ from kubeloop.store.snapshot import Snapshot
 from kubeloop.store.watch import OnClosed, Sink, Watch, WatchHub
 
 TXN_OPS_MAX = 128
-mod_revision_of = attrgetter("kv.mod_revision")
 
 
 class Store:
     """etcd in memory.
 
     `revision` starts at 1, as an empty etcd's does; `compact_revision` is -1 until the first compaction. A `value` is
-    kept and handed on as the very object that was given. `journal` hears of every change before anybody else.
+    kept and handed on as the very object that was given. With `keeps_changes`, every change waits in `changes` until
+    `settle` or `roll_back`, and no watch is told of it before.
     """
 
-    def __init__(self, *, journal: Journal | None = None, txn_ops_max: int = TXN_OPS_MAX) -> None:
+    def __init__(self, *, keeps_changes: bool = False, txn_ops_max: int = TXN_OPS_MAX) -> None:
         self.revision = 1
         self.compact_revision = -1
-        self.journal = journal
+        self.keeps_changes = keeps_changes
+        self.changes: deque[Change] = deque()
         self.leases = Leases()
         self._txn_ops_max = txn_ops_max
         self._space = KeySpace()
-        self._log: list[Event] = []
-        self._log_dropped = 0
+        self.log = History()
         self._hub = WatchHub()
 
     # Reading
@@ -259,26 +259,47 @@ class Store:
         return Event(DELETE, tombstone, previous)
 
     def _commit_one(self, event: Event) -> None:
-        if self.journal is not None:
-            self._write_ahead([event])
         self.revision = event.kv.mod_revision
-        self._log.append(event)
-        self._hub.publish_one(event)
+        self.log.events.append(event)
+        if self.keeps_changes:
+            self.changes.append(Written([event]))
+        else:
+            self._hub.publish_one(event)
 
     def _commit(self, events: list[Event]) -> None:
-        if self.journal is not None:
-            self._write_ahead(events)
         self.revision = events[0].kv.mod_revision
-        self._log.extend(events)
-        self._hub.publish(events)
+        self.log.events.extend(events)
+        if self.keeps_changes:
+            self.changes.append(Written(events))
+        else:
+            self._hub.publish(events)
 
-    def _write_ahead(self, events: list[Event]) -> None:
-        assert self.journal is not None
-        try:
-            self.journal.committed(events[0].kv.mod_revision, events)
-        except BaseException:
-            self._undo(events)
-            raise
+    # Changes that wait for the disk
+
+    def settle(self, count: int) -> None:
+        """The oldest `count` changes are on disk: tell the watches, and forget what was compacted."""
+        for _ in range(count):
+            change = self.changes.popleft()
+            if type(change) is Written:
+                self._hub.publish(change.events)
+            elif type(change) is Compacted:
+                self._forget_before(change.revision)
+
+    def roll_back(self) -> None:
+        """Nothing that waits happened."""
+        while self.changes:
+            change = self.changes.pop()
+            match change:
+                case Written(events):
+                    self.revision = events[0].kv.mod_revision - 1
+                    self.log.undo(events)
+                    self._undo(events)
+                case Granted(lease):
+                    self.leases.remove(lease.id)
+                case Revoked(lease):
+                    self.leases.put_back(lease)
+                case Compacted(_, previous):
+                    self.compact_revision = previous
 
     def _undo(self, events: list[Event]) -> None:
         for event in reversed(events):
@@ -298,30 +319,25 @@ class Store:
             raise CompactedError(self.compact_revision)
         if revision > self.revision:
             raise FutureRevisionError
-        if self.journal is not None:
-            self.journal.compacted(revision)
+        if self.keeps_changes:
+            self.changes.append(Compacted(revision, self.compact_revision))
         self.compact_revision = revision
-        for event in self._log[: self._log_position(revision + 1)]:
-            self._space.forget_before(event.kv.key, revision)
-        unreadable = self._log_position(revision)
-        del self._log[:unreadable]
-        self._log_dropped += unreadable
+        if not self.keeps_changes:
+            self._forget_before(revision)
 
-    def _log_position(self, revision: int) -> int:
-        """Where the events of `revision` begin."""
-        return bisect_left(self._log, revision, key=mod_revision_of)
+    def _forget_before(self, revision: int) -> None:
+        log = self.log
+        for event in log.events[: log.position(revision + 1)]:
+            self._space.forget_before(event.kv.key, revision)
+        log.forget_before(revision)
 
     # Leases. `now` is in seconds of whatever clock the caller keeps to.
 
     def lease_grant(self, ttl_seconds: int, lease_id: int = 0, *, now: float) -> Lease:
         """Raises `LeaseExistsError`, `LeaseTtlTooLargeError`."""
         lease = self.leases.grant(ttl_seconds, lease_id, now)
-        if self.journal is not None:
-            try:
-                self.journal.lease_granted(lease.id, lease.ttl_seconds)
-            except BaseException:
-                self.leases.remove(lease.id)
-                raise
+        if self.keeps_changes:
+            self.changes.append(Granted(lease))
         return lease
 
     def lease_keep_alive(self, lease_id: int, *, now: float) -> Lease:
@@ -331,13 +347,13 @@ class Store:
     def lease_revoke(self, lease_id: int) -> None:
         """Delete the lease and, at one revision, the keys attached to it. Raises `LeaseNotFoundError`."""
         lease = self.leases.get(lease_id)
-        if self.journal is not None:
-            self.journal.lease_revoked(lease_id)
         kvs = [self._space.current[key] for key in sorted(lease.keys)]
         events = [self._erase(kv, self.revision + 1) for kv in kvs]
         self.leases.remove(lease_id)
         if events:
             self._commit(events)
+        if self.keeps_changes:
+            self.changes.append(Revoked(lease))
 
     def lease_time_to_live(self, lease_id: int, *, now: float) -> LeaseStatus:
         return self.leases.status(lease_id, now)
@@ -378,7 +394,7 @@ class Store:
         watch = self._hub.new(
             key,
             range_end or None,
-            start_revision or self.revision + 1,
+            start_revision or self.published_revision + 1,
             sink,
             prev_kv=prev_kv,
             excluded=frozenset(filters),
@@ -398,27 +414,22 @@ class Store:
         """
         if start_revision < self.compact_revision:
             raise CompactedError(self.compact_revision)
-        position = self._log_position(start_revision) + self._log_dropped
-        while position < len(self._log) + self._log_dropped:
-            if position < self._log_dropped:
-                raise CompactedError(self.compact_revision)
-            transaction = self._transaction_at(position - self._log_dropped)
-            position += len(transaction)
-            events = [event for event in transaction if selects(event.kv.key)]
-            if events:
-                yield events
-
-    def _transaction_at(self, position: int) -> list[Event]:
-        first = self._log[position]
-        end = position + 1
-        while end < len(self._log) and self._log[end].kv.mod_revision == first.kv.mod_revision:
-            end += 1
-        return self._log[position:end]
+        try:
+            yield from self.log.transactions(start_revision, selects, lambda: self.published_revision)
+        except LookupError:
+            raise CompactedError(self.compact_revision) from None
 
     @property
     def published_revision(self) -> int:
-        """The revision through which every watch has been told: `revision`, but less inside a sink that has written."""
-        return self._hub.published_revision(self.revision)
+        """The revision through which every watch has been told: `revision`, but less inside a sink that has written,
+        and less what waits in `changes`."""
+        newest = self.revision
+        if self.changes:
+            for change in self.changes:
+                if type(change) is Written:
+                    newest = change.events[0].kv.mod_revision - 1
+                    break
+        return self._hub.published_revision(newest)
 
     @property
     def watches(self) -> int:
@@ -441,12 +452,14 @@ class Store:
         oldest = max(self.compact_revision, 1)
         base = list(self._space.between_at(b"\0", b"\0", oldest))
         leases = [(lease.id, lease.ttl_seconds) for lease in self.leases.all()]
-        return Snapshot(self.revision, self.compact_revision, base, list(self._log), leases)
+        return Snapshot(self.revision, self.compact_revision, base, list(self.log.events), leases)
 
     @classmethod
-    def restore(cls, snapshot: Snapshot, *, now: float, journal: Journal | None = None) -> "Store":
+    def restore(
+        cls, snapshot: Snapshot, *, now: float, keeps_changes: bool = False, txn_ops_max: int = TXN_OPS_MAX
+    ) -> "Store":
         """A store that answers as the one the snapshot was taken of. Leases get their whole time again, as in etcd."""
-        store = cls()
+        store = cls(keeps_changes=keeps_changes, txn_ops_max=txn_ops_max)
         for lease_id, ttl_seconds in snapshot.leases:
             store.leases.grant(ttl_seconds, lease_id, now)
         for kv in snapshot.base:
@@ -454,11 +467,10 @@ class Store:
             if kv.lease in store.leases:
                 store.leases.move(kv.key, 0, kv.lease)
         store.revision, store.compact_revision = snapshot.revision, snapshot.compact_revision
-        store._log.extend(snapshot.log)
+        store.log.events.extend(snapshot.log)
         for event in snapshot.log:
             if event.kv.mod_revision > snapshot.compact_revision:
                 store._redo(event)
-        store.journal = journal
         return store
 
     def _redo(self, event: Event) -> None:

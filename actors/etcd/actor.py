@@ -1,24 +1,31 @@
 """The etcd process: owns a store, answers messages about it, and ends leases when their time is over.
 
-Concurrent, and no message waits: each is answered within its call. A `Store` given to the constructor stands for the
-disk: it outlives a crash, which ends only the watches. Without one, a crash loses everything, as an etcd on tmpfs does.
+Concurrent, and in memory no message waits: each is answered within its call. With `data_dir`, an answer leaves when
+everything that it can have seen is on disk: writes and reads that came together wait for one commit (`commits`).
 """
 
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from kubeloop.actors.etcd.messages import (
+    Alarm,
+    AlarmMember,
     Compact,
     CompactedError,
+    Defragment,
     DeleteIf,
     DeleteRange,
     EtcdError,
+    EventType,
+    HashKV,
+    HashResult,
     LeaseGrant,
     LeaseGranted,
     LeaseKeepAlive,
+    LeaseLeases,
     LeaseRevoke,
     LeaseTimeToLive,
     Put,
@@ -29,17 +36,25 @@ from kubeloop.actors.etcd.messages import (
     Txn,
     Watch,
 )
+from kubeloop.actors.etcd.options import EtcdOptions
 from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage
+from kubeloop.store.buffered import BufferedWatch
 from kubeloop.store.errors import CompactedError as StoreCompactedError
 from kubeloop.store.errors import StoreError
 from kubeloop.store.store import Store
 
 
 class EtcdActor(Actor):
+    """`store`, given, stands for a disk without one: it outlives a crash, which ends only the watches."""
+
     concurrent: ClassVar[bool] = True
 
-    def __init__(self, store: Store | None = None) -> None:
-        self.store = store if store is not None else Store()
+    def __init__(self, options: EtcdOptions | None = None, store: Store | None = None) -> None:
+        self.options = options = options or EtcdOptions()
+        self.store = store if store is not None else Store(txn_ops_max=options.max_txn_ops)
+        self.cluster_id = self.member_id = 0
+        self.raft_term = 2
+        self.alarms: dict[tuple[int, str], AlarmMember] = {}
         self._lease_timer: TimerHandle | None = None
         self._handlers: dict[type, Callable[[Any], Any]] = {
             Range: self.store.range_op,
@@ -54,11 +69,17 @@ class EtcdActor(Actor):
             LeaseRevoke: lambda m: self.store.lease_revoke(m.id),
             LeaseKeepAlive: self._lease_keep_alive,
             LeaseTimeToLive: lambda m: self.store.lease_time_to_live(m.id, now=self.context.clock.monotonic()),
+            LeaseLeases: lambda m: [lease.id for lease in self.store.leases.all()],
             Status: self._status,
+            Alarm: self._alarm,
+            Defragment: lambda m: None,
+            HashKV: self._hash_kv,
             ExpireLeases: self._expire_leases,
         }
 
     async def on_start(self) -> None:
+        chance = self.context.clock.stream("etcd")
+        self.cluster_id, self.member_id = chance.getrandbits(63), chance.getrandbits(63)
         self.defer(self._close_watches)
         self._expire_leases()
 
@@ -73,10 +94,37 @@ class EtcdActor(Actor):
         except StoreError as error:
             raise EtcdError(str(error), error.code) from None
 
+    @property
+    def revision(self) -> int:
+        """The newest revision that is on disk and known to every watch."""
+        return self.store.published_revision
+
+    def watch(
+        self,
+        key: bytes,
+        range_end: bytes | None = None,
+        *,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Iterable[EventType] = (),
+        events_max: int = 1_000,
+        on_ready: Callable[[], None] | None = None,
+    ) -> BufferedWatch:
+        """For a reader in the same process that comes when it can. Raises `store.errors.CompactedError`."""
+        return BufferedWatch(
+            self.store,
+            key,
+            range_end,
+            start_revision=start_revision,
+            prev_kv=prev_kv,
+            filters=filters,
+            events_max=events_max,
+            on_ready=on_ready,
+        )
+
     def describe(self) -> str:
         """What it holds, in words."""
-        count = self.store.range(b"\x00", b"\x00", count_only=True).count
-        return f"{count} keys at revision {self.store.revision}"
+        return f"{self.store.keys} keys at revision {self.store.revision}"
 
     def _watch(self, message: Watch) -> Any:
         return self.store.watch(
@@ -90,7 +138,8 @@ class EtcdActor(Actor):
         )
 
     def _lease_grant(self, message: LeaseGrant) -> LeaseGranted:
-        lease = self.store.lease_grant(message.ttl_seconds, message.id, now=self.context.clock.monotonic())
+        lease_id = message.id or self.context.clock.random.getrandbits(63) or 1
+        lease = self.store.lease_grant(message.ttl_seconds, lease_id, now=self.context.clock.monotonic())
         self._schedule_expiry()
         return LeaseGranted(lease.id, lease.ttl_seconds)
 
@@ -101,6 +150,25 @@ class EtcdActor(Actor):
     def _status(self, message: Status) -> StatusResult:
         store = self.store
         return StatusResult(store.revision, store.compact_revision, store.keys, store.watches, len(store.leases))
+
+    def _alarm(self, message: Alarm) -> list[AlarmMember]:
+        member_id = message.member_id or self.member_id
+        if message.action == "activate":
+            self.alarms[member_id, message.type] = AlarmMember(member_id, message.type)
+            return [self.alarms[member_id, message.type]]
+        selected = [
+            alarm
+            for alarm in self.alarms.values()
+            if message.type in ("NONE", alarm.type) and message.member_id in (0, alarm.member_id)
+        ]
+        if message.action == "deactivate":
+            for alarm in selected:
+                del self.alarms[alarm.member_id, alarm.type]
+        return selected
+
+    def _hash_kv(self, message: HashKV) -> HashResult:
+        revision = message.revision or self.store.revision
+        return HashResult(self.store.snapshot().checksum(revision), self.store.revision, self.store.compact_revision)
 
     def _expire_leases(self, message: "ExpireLeases | None" = None) -> None:
         self._lease_timer = None

@@ -4,7 +4,7 @@ Failures are answered with `EtcdError`, whose `code` and text are etcd's; `Compa
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -30,20 +30,26 @@ from kubeloop.store.watch import OnClosed, Sink
 
 __all__ = [
     "KV",
+    "Alarm",
+    "AlarmMember",
     "CasResult",
     "Compact",
     "CompactedError",
     "Compare",
+    "Defragment",
     "DeleteIf",
     "DeleteRange",
     "DeleteResult",
     "EtcdError",
     "Event",
     "EventType",
+    "HashKV",
+    "HashResult",
     "KeyValue",
     "LeaseGrant",
     "LeaseGranted",
     "LeaseKeepAlive",
+    "LeaseLeases",
     "LeaseRevoke",
     "LeaseTimeToLive",
     "Put",
@@ -94,9 +100,13 @@ class DeleteIf(Struct, frozen=True):
 
 
 class Compact(Struct, frozen=True):
-    """Forget what only revisions before `revision` can read. Answer: None."""
+    """Forget what only revisions before `revision` can read. Answer: None.
+
+    With `physical` the answer comes when the disk has forgotten too.
+    """
 
     revision: int
+    physical: bool = False
 
 
 class LeaseGrant(Struct, frozen=True):
@@ -129,16 +139,56 @@ class LeaseTimeToLive(Struct, frozen=True):
     id: int
 
 
+class LeaseLeases(Struct, frozen=True):
+    """Answer: the ids of every lease, in order."""
+
+
 class Status(Struct, frozen=True):
     """Answer: `StatusResult`."""
 
 
 class StatusResult(Struct, frozen=True):
+    """`db_size` and `db_size_in_use` are bytes on disk, 0 when there is none."""
+
     revision: int
     compact_revision: int
     keys: int
     watches: int
     leases: int
+    db_size: int = 0
+    db_size_in_use: int = 0
+
+
+AlarmType: TypeAlias = Literal["NONE", "NOSPACE", "CORRUPT"]
+
+
+class Alarm(Struct, frozen=True):
+    """Read, raise or clear alarms. Type NONE is every type and member 0 every member. Answer: list of `AlarmMember`."""
+
+    action: Literal["get", "activate", "deactivate"] = "get"
+    type: AlarmType = "NONE"
+    member_id: int = 0
+
+
+class AlarmMember(Struct, frozen=True):
+    member_id: int
+    type: AlarmType
+
+
+class Defragment(Struct, frozen=True):
+    """Give the space of what was compacted back to the file system. Answer: None."""
+
+
+class HashKV(Struct, frozen=True):
+    """A checksum of the key space's history up to `revision` (0: now). Answer: `HashResult`."""
+
+    revision: int = 0
+
+
+class HashResult(Struct, frozen=True):
+    hash: int
+    revision: int
+    compact_revision: int
 
 
 class Watch(Struct, frozen=True):

@@ -29,7 +29,7 @@ T = TypeVar("T")
 def with_etcd(main: Callable[[System, KV], Awaitable[T]], store: Store | None = None, host: str = "etcd-0") -> T:
     async def run() -> T:
         async with System(seed=1) as system:
-            await system.start(lambda: EtcdActor(store), name="etcd", host="etcd-0")
+            await system.start(lambda: EtcdActor(store=store), name="etcd", host="etcd-0")
             kv = ActorKV(system.ref("etcd", source_host=host), network=system.network, host=host)
             return await main(system, kv)
 

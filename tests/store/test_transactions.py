@@ -106,45 +106,45 @@ def test_ignoring_value_or_lease_keeps_what_is_there() -> None:
     assert lease.keys == {}
 
 
-class FullDisk:
-    def committed(self, revision: int, events: list[Event]) -> None:
-        raise OSError("no space left on device")
-
-    def compacted(self, revision: int) -> None:
-        raise OSError("no space left on device")
-
-    def lease_granted(self, lease_id: int, ttl_seconds: int) -> None:
-        raise OSError("no space left on device")
-
-    def lease_revoked(self, lease_id: int) -> None:
-        raise OSError("no space left on device")
-
-
-def test_what_the_journal_refuses_never_happened() -> None:
-    store, calls = Store(), list[list[Event]]()
+def test_what_the_disk_refuses_never_happened() -> None:
+    store, calls = Store(keeps_changes=True), list[list[Event]]()
     lease = store.lease_grant(10, now=0)
     store.put(b"a", b"1", lease.id)
     store.put(b"a/deleted", b"1")
     store.delete_range(b"a/deleted")
+    store.settle(len(store.changes))
     before = store.snapshot()
     store.watch(b"\0", b"\0", sink=calls.append)
-    store.journal = FullDisk()
     for write in (
         lambda: store.put(b"a", b"2"),
         lambda: store.put(b"new", b"2"),
         lambda: store.put(b"a/deleted", b"2"),
         lambda: store.delete_range(b"a", b"b"),
-        lambda: store.txn(Txn((), (Put(b"new", b"1"), Put(b"a", b"2", lease.id), DeleteRange(b"b")))),
+        lambda: store.txn(Txn((), (Put(b"newer", b"1"), Put(b"b", b"2", lease.id), DeleteRange(b"c")))),
         lambda: store.lease_revoke(lease.id),
         lambda: store.lease_grant(10, 99, now=0),
         lambda: store.compact(2),
     ):
-        with pytest.raises(OSError):
-            write()
+        write()
+    assert store.published_revision == before.revision
+    store.roll_back()
     assert store.snapshot() == before
     assert calls == []
     assert list(lease.keys) == [b"a"]
-    store.journal = None
     store.put(b"a/deleted", b"2")
     store.delete_range(b"\0", b"\0")
-    assert store.keys == 0
+    store.settle(1)
+    assert [event.kv.key for [event] in calls] == [b"a/deleted"]
+    store.settle(1)
+    assert store.keys == 0 and len(calls) == 2
+
+
+def test_a_watch_from_the_past_is_not_told_of_what_is_not_on_disk_yet() -> None:
+    store, calls = Store(keeps_changes=True), list[list[Event]]()
+    store.put(b"a", b"1")
+    store.settle(1)
+    store.put(b"a", b"2")
+    store.watch(b"a", sink=calls.append, start_revision=1)
+    assert [event.kv.value for [event] in calls] == [b"1"]
+    store.settle(1)
+    assert [event.kv.value for [event] in calls] == [b"1", b"2"]
