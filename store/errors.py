@@ -94,3 +94,19 @@ class LeaseTtlTooLargeError(StoreError):
 class NoSpaceError(StoreError):
     code = "RESOURCE_EXHAUSTED"
     text = "etcdserver: mvcc: database space exceeded"
+
+
+class DataDirError(Exception):
+    """The data directory cannot be read or written."""
+
+
+class DataDirInUseError(DataDirError):
+    """Another process, or another store of this one, has it."""
+
+
+class DataDirDamagedError(DataDirError):
+    """Not all that was acknowledged is there, or not as it was written."""
+
+
+class DiskFailedError(DataDirError):
+    """A commit ended so that nobody can say whether it is on disk."""

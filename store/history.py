@@ -23,9 +23,13 @@ class History:
         return bisect_left(self.events, revision, key=_mod_revision_of)
 
     def forget_before(self, revision: int) -> None:
+        """Drop older events, and what the keys written at `revision` held before."""
         unreadable = self.position(revision)
         del self.events[:unreadable]
         self.dropped += unreadable
+        for index in range(self.position(revision + 1)):
+            event = self.events[index]
+            self.events[index] = Event(event.type, event.kv)
 
     def unreadable(self, previous: int, revision: int) -> Iterator[KeyValue]:
         """The versions that compaction at `revision`, after one at `previous`, lets nobody read any more.

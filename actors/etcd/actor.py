@@ -4,15 +4,24 @@ Concurrent, and in memory no message waits: each is answered within its call. Wi
 everything that it can have seen is on disk: writes and reads that came together wait for one commit (`commits`).
 """
 
+import asyncio
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 from msgspec import Struct
 
+from kubeloop.actors.etcd.auto_compaction import AutoCompaction
+from kubeloop.actors.etcd.backup import backup_of_disk, backup_of_memory
+from kubeloop.actors.etcd.commits import GroupCommit
 from kubeloop.actors.etcd.messages import (
     Alarm,
     AlarmMember,
+    AlarmType,
     Compact,
     CompactedError,
     Defragment,
@@ -36,16 +45,23 @@ from kubeloop.actors.etcd.messages import (
     Txn,
     Watch,
 )
-from kubeloop.actors.etcd.options import EtcdOptions
+from kubeloop.actors.etcd.options import QUOTA_BACKEND_BYTES, EtcdOptions
 from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage
 from kubeloop.store.buffered import BufferedWatch
+from kubeloop.store.disk import Disk
 from kubeloop.store.errors import CompactedError as StoreCompactedError
-from kubeloop.store.errors import StoreError
+from kubeloop.store.errors import NoSpaceError, RequestTooLargeError, StoreError
 from kubeloop.store.store import Store
+
+KV_OVERHEAD_BYTES = 256  # what etcd's quota counts beside key and value
+LEASE_BYTES = 64
 
 
 class EtcdActor(Actor):
-    """`store`, given, stands for a disk without one: it outlives a crash, which ends only the watches."""
+    """`store`, given, stands for a disk without one: it outlives a crash, which ends only the watches.
+
+    Starting raises `DataDirError` and its kinds when the data directory of the options cannot be used.
+    """
 
     concurrent: ClassVar[bool] = True
 
@@ -55,44 +71,113 @@ class EtcdActor(Actor):
         self.cluster_id = self.member_id = 0
         self.raft_term = 2
         self.alarms: dict[tuple[int, str], AlarmMember] = {}
+        self._quota_bytes = (options.quota_backend_bytes or QUOTA_BACKEND_BYTES) if options.data_dir else 0
+        self._disk: Disk | None = None
+        self._commits: GroupCommit | None = None
         self._lease_timer: TimerHandle | None = None
-        self._handlers: dict[type, Callable[[Any], Any]] = {
-            Range: self.store.range_op,
-            Put: self.store.put_op,
-            PutIf: lambda m: self.store.put_if(m.key, m.value, m.mod_revision, m.lease),
-            DeleteIf: lambda m: self.store.delete_if(m.key, m.mod_revision),
-            DeleteRange: lambda m: self.store.delete_range(m.key, m.range_end, prev_kv=m.prev_kv),
-            Txn: self.store.txn,
-            Compact: lambda m: self.store.compact(m.revision),
-            Watch: self._watch,
-            LeaseGrant: self._lease_grant,
-            LeaseRevoke: lambda m: self.store.lease_revoke(m.id),
-            LeaseKeepAlive: self._lease_keep_alive,
-            LeaseTimeToLive: lambda m: self.store.lease_time_to_live(m.id, now=self.context.clock.monotonic()),
-            LeaseLeases: lambda m: [lease.id for lease in self.store.leases.all()],
-            Status: self._status,
-            Alarm: self._alarm,
-            Defragment: lambda m: None,
-            HashKV: self._hash_kv,
-            ExpireLeases: self._expire_leases,
-        }
+        self._handlers: dict[type, Callable[[Any], Any]] = {}
 
     async def on_start(self) -> None:
         chance = self.context.clock.stream("etcd")
         self.cluster_id, self.member_id = chance.getrandbits(63), chance.getrandbits(63)
+        if self.options.data_dir is not None:
+            await self._open_disk(self.options.data_dir)
+        self._handlers = self._every_handler()
         self.defer(self._close_watches)
         self._expire_leases()
+        if self.options.auto_compaction_retention:
+            self.spawn(AutoCompaction(self.store, self.options, self.context.clock, self._compact_by_itself).run)
+
+    async def _open_disk(self, data_dir: Path) -> None:
+        """Read back what was acknowledged. One thread does all that the disk is asked."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="etcd-disk")
+        self.defer(lambda: thread.shutdown(wait=True))
+        loop = asyncio.get_running_loop()
+        open_disk = partial(Disk, data_dir, cluster_id=self.cluster_id, member_id=self.member_id)
+        disk = self._disk = await loop.run_in_executor(thread, open_disk)
+        self.defer(partial(_call_in, thread, disk.close))
+        load = partial(disk.load, now=self.context.clock.monotonic(), txn_ops_max=self.options.max_txn_ops)
+        self.store = await loop.run_in_executor(thread, load)
+        state = disk.state
+        self.cluster_id, self.member_id, self.raft_term = state.cluster_id, state.member_id, state.starts + 1
+        for member_id, alarm in state.alarms:
+            self.alarms[member_id, alarm] = AlarmMember(member_id, cast(AlarmType, alarm))
+        self._commits = GroupCommit(self.store, disk, thread)
+        self.spawn(self._commits.run)
+
+    def _every_handler(self) -> dict[type, Callable[[Any], Any]]:
+        store, clock = self.store, self.context.clock
+        return {
+            Range: store.range_op,
+            Put: self._guarded(store.put_op, lambda m: len(m.key) + len(m.value)),
+            PutIf: self._guarded(
+                lambda m: store.put_if(m.key, m.value, m.mod_revision, m.lease), lambda m: len(m.key) + len(m.value)
+            ),
+            DeleteIf: lambda m: store.delete_if(m.key, m.mod_revision),
+            DeleteRange: lambda m: store.delete_range(m.key, m.range_end, prev_kv=m.prev_kv),
+            Txn: self._guarded(store.txn, txn_bytes),
+            Compact: self._compact,
+            Watch: self._watch,
+            LeaseGrant: self._guarded(self._lease_grant, lambda m: LEASE_BYTES),
+            LeaseRevoke: lambda m: store.lease_revoke(m.id),
+            LeaseKeepAlive: self._lease_keep_alive,
+            LeaseTimeToLive: lambda m: store.lease_time_to_live(m.id, now=clock.monotonic()),
+            LeaseLeases: lambda m: [lease.id for lease in store.leases.all()],
+            Status: self._status,
+            Alarm: self._alarm,
+            Defragment: self._defragment,
+            HashKV: self._hash_kv,
+            ExpireLeases: self._expire_leases,
+        }
 
     async def on_message(self, message: Any) -> Any:
         handler = self._handlers.get(type(message))
         if handler is None:
             raise UnknownMessage(message)
         try:
-            return handler(message)
+            if self._commits is None:
+                return handler(message)
+            return await self._durably(handler, message, self._commits)
         except StoreCompactedError as error:
             raise CompactedError(str(error), error.code, error.compact_revision) from None
         except StoreError as error:
             raise EtcdError(str(error), error.code) from None
+
+    async def _durably(self, handler: Callable[[Any], Any], message: Any, commits: GroupCommit) -> Any:
+        """The answer, or the refusal, once the disk has all that it was made of."""
+        try:
+            answer = handler(message)
+        except StoreError:
+            if self.store.changes:
+                await commits.durable()
+            raise
+        if self.store.changes:
+            await commits.durable()
+        return await answer if isawaitable(answer) else answer
+
+    def _guarded(self, handler: Callable[[Any], Any], bytes_of: Callable[[Any], int]) -> Callable[[Any], Any]:
+        """Refuses what is too large, and, once the space is used up, whatever takes more of it.
+
+        `bytes_of(message)` is 0 for what takes none. Follows etcd's maintenance page, space quota.
+        """
+        request_bytes_max = self.options.max_request_bytes
+
+        def guarded(message: Any) -> Any:
+            size = bytes_of(message)
+            if size > request_bytes_max:
+                raise RequestTooLargeError
+            if size and (self.alarms or self._quota_bytes > 0):
+                self._check_space(size)
+            return handler(message)
+
+        return guarded
+
+    def _check_space(self, size: int) -> None:
+        if any(alarm.type == "NOSPACE" for alarm in self.alarms.values()):
+            raise NoSpaceError
+        if self._disk is not None and 0 < self._quota_bytes < self._disk.size_bytes + size + KV_OVERHEAD_BYTES:
+            self._alarm(Alarm("activate", "NOSPACE"))
+            raise NoSpaceError
 
     @property
     def revision(self) -> int:
@@ -122,6 +207,12 @@ class EtcdActor(Actor):
             on_ready=on_ready,
         )
 
+    def backup(self) -> AsyncIterator[bytes]:
+        """The whole content as it is now, as a file's bytes, for `store.backup.restore`. Writers are not held up."""
+        if self._disk is not None and self._commits is not None:
+            return backup_of_disk(self._disk, self._commits)
+        return backup_of_memory(self.store, self.cluster_id, self.member_id)
+
     def describe(self) -> str:
         """What it holds, in words."""
         return f"{self.store.keys} keys at revision {self.store.revision}"
@@ -148,23 +239,41 @@ class EtcdActor(Actor):
         return LeaseGranted(lease.id, lease.ttl_seconds)
 
     def _status(self, message: Status) -> StatusResult:
-        store = self.store
-        return StatusResult(store.revision, store.compact_revision, store.keys, store.watches, len(store.leases))
+        store, disk = self.store, self._disk
+        sizes = (disk.size_bytes, disk.size_in_use_bytes) if disk is not None else (0, 0)
+        return StatusResult(
+            store.revision, store.compact_revision, store.keys, store.watches, len(store.leases), *sizes
+        )
 
     def _alarm(self, message: Alarm) -> list[AlarmMember]:
-        member_id = message.member_id or self.member_id
         if message.action == "activate":
-            self.alarms[member_id, message.type] = AlarmMember(member_id, message.type)
-            return [self.alarms[member_id, message.type]]
-        selected = [
-            alarm
-            for alarm in self.alarms.values()
-            if message.type in ("NONE", alarm.type) and message.member_id in (0, alarm.member_id)
-        ]
+            member_id = message.member_id or self.member_id
+            selected = [self.alarms.setdefault((member_id, message.type), AlarmMember(member_id, message.type))]
+        else:
+            selected = [
+                alarm
+                for alarm in self.alarms.values()
+                if message.type in ("NONE", alarm.type) and message.member_id in (0, alarm.member_id)
+            ]
         if message.action == "deactivate":
             for alarm in selected:
                 del self.alarms[alarm.member_id, alarm.type]
+        if message.action != "get" and self._commits is not None and self._disk is not None:
+            self.spawn(self._commits.do, self._disk.set_alarms, list(self.alarms), name="alarms")
         return selected
+
+    def _compact(self, message: Compact) -> Any:
+        self.store.compact(message.revision)
+        return self._commits.swept() if message.physical and self._commits is not None else None
+
+    def _compact_by_itself(self, revision: int) -> None:
+        self.context.log.info("auto_compaction", revision=revision)
+        self.tell_later(0, Compact(revision))
+
+    def _defragment(self, message: Defragment) -> Any:
+        if self._commits is not None and self._disk is not None:
+            return self._commits.do(self._disk.defragment)
+        return None
 
     def _hash_kv(self, message: HashKV) -> HashResult:
         revision = message.revision or self.store.revision
@@ -189,6 +298,21 @@ class EtcdActor(Actor):
 
     def _close_watches(self) -> None:
         self.store.close_watches(ActorStopped(f"{self.context.name} stopped"))
+
+
+def _call_in(thread: ThreadPoolExecutor, job: Callable[[], None]) -> None:
+    thread.submit(job)
+
+
+def txn_bytes(txn: Txn) -> int:
+    """How much a transaction could write; 0 when it only reads and deletes."""
+    size = 0
+    for op in (*txn.success, *txn.failure):
+        if type(op) is Put:
+            size += len(op.key) + len(op.value)
+        elif type(op) is Txn:
+            size += txn_bytes(op)
+    return size
 
 
 class ExpireLeases(Struct, frozen=True):

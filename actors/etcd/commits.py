@@ -1,0 +1,106 @@
+"""Group commit: what came while one commit ran goes to disk with the next one.
+
+Follows etcd's promise ("API guarantees", durability): what a client has been answered is on disk.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from kubeloop.runtime.log import get_logger
+from kubeloop.store.changes import Compacted
+from kubeloop.store.disk import Disk
+from kubeloop.store.errors import NoSpaceError
+from kubeloop.store.model import KeyValue
+from kubeloop.store.store import Store
+
+T = TypeVar("T")
+
+
+class GroupCommit:
+    """Takes a store's changes to its disk, in one thread, from which nothing else is done with the disk."""
+
+    def __init__(self, store: Store, disk: Disk, thread: ThreadPoolExecutor) -> None:
+        self._store = store
+        self._disk = disk
+        self._thread = thread
+        self._in_flight = 0  # so many of the store's changes are on their way to the disk
+        self._committing: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._sweepers: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._wake.set()  # what an earlier life did not sweep
+
+    async def durable(self) -> None:
+        """Return when all that the store holds now is on disk. Raises `NoSpaceError`."""
+        waiter = asyncio.get_running_loop().create_future()
+        if len(self._store.changes) == self._in_flight:
+            self._committing.append(waiter)
+        else:
+            self._waiting.append(waiter)
+            self._wake.set()
+        await waiter
+
+    async def swept(self) -> None:
+        """Return when nothing is on disk that nobody can read."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._sweepers.append(waiter)
+        self._wake.set()
+        await waiter
+
+    async def do(self, job: Callable[..., T], *args: Any) -> T:
+        """Call something of the disk's between two commits."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job, *args)
+
+    async def run(self) -> None:
+        """Commit for ever. Raises `DiskFailedError`: the disk must be opened anew."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._store.changes:
+                await self._commit()
+            if await self.do(self._sweep):
+                self._wake.set()
+            elif self._sweepers:
+                sweepers, self._sweepers = self._sweepers, []
+                _resolve(sweepers, None)
+
+    async def _commit(self) -> None:
+        store = self._store
+        changes = list(store.changes)
+        unreadable: list[KeyValue] = []
+        for change in changes:
+            if type(change) is Compacted:
+                unreadable += store.log.unreadable(change.previous, change.revision)
+        self._in_flight = len(changes)
+        self._committing, self._waiting = self._waiting, []
+        try:
+            await self.do(self._disk.commit, changes, unreadable)
+        except NoSpaceError as error:
+            self._in_flight = 0
+            store.roll_back()
+            get_logger(actor="etcd").error("disk_full", data_dir=str(self._disk.data_dir))
+            refused, self._committing, self._waiting = self._committing + self._waiting, [], []
+            _resolve(refused, error)
+            return
+        self._in_flight = 0
+        committed, self._committing = self._committing, []
+        store.settle(len(changes))
+        _resolve(committed, None)
+
+    def _sweep(self) -> bool:
+        try:
+            return self._disk.sweep()
+        except NoSpaceError:
+            return False  # a deletion needs room in the log; the next commit that finds some brings it up again
+
+
+def _resolve(waiters: list["asyncio.Future[None]"], error: Exception | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(type(error)(str(error)))
