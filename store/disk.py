@@ -243,6 +243,11 @@ class Disk:
         self._subs.update(subs)
         self._garbage.extend([self._row(kv) for kv in unreadable])
 
+    @property
+    def has_garbage(self) -> bool:
+        """Whether there are rows that nobody can read; may be asked from any thread."""
+        return bool(self._garbage)
+
     def sweep(self) -> bool:
         """Delete some rows that nobody can read, as each commit does; whether some are left. Raises as `commit`."""
         if not self._garbage:

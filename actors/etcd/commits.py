@@ -60,7 +60,7 @@ class GroupCommit:
             self._wake.clear()
             while self._store.changes:
                 await self._commit()
-            if await self.do(self._sweep):
+            if self._disk.has_garbage and await self.do(self._sweep):
                 self._wake.set()
             elif self._sweepers:
                 sweepers, self._sweepers = self._sweepers, []
