@@ -81,12 +81,12 @@ class Actor:
         """A child task that ends with the actor. Its exception crashes the actor."""
         return self.incarnation.spawn(function, args, name)
 
-    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: str = "") -> None:
-        """As spawn, but begins at once, in the caller's stack: what never waits costs no task.
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: str = "") -> Child | None:
+        """As spawn, but begins at once, in the caller's stack: what never waits costs no task, and answers None.
 
         For callbacks of timers. It runs outside of any task until it waits, so it must not enter a cancel scope before.
         """
-        self.incarnation.begin(function, args, name)
+        return self.incarnation.begin(function, args, name)
 
     def defer(self, callback: Callable[[], None]) -> None:
         """Calls it when the actor stops or crashes, last deferred first, as the OS closes a dead process's sockets."""

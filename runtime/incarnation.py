@@ -289,7 +289,9 @@ class Incarnation:
             raise ActorStopped(f"{self.slot.name} does not run")
         return self._adopt(start_coroutine(function, args), Child(name or name_of(function)))
 
-    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], name: str) -> None:
+    def begin(
+        self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], name: str
+    ) -> Child | None:
         """Runs a child in the caller's stack to its first suspension; only one that waits becomes a task."""
         if self.ended:
             raise ActorStopped(f"{self.slot.name} does not run")
@@ -297,14 +299,14 @@ class Incarnation:
         try:
             waits_for = coroutine.send(None)
         except StopIteration:
-            return
+            return None
         except Exception as error:
             self.crash(error)
-            return
+            return None
         if self.ended:
             coroutine.close()
-            return
-        self._adopt(_resumed(coroutine, waits_for), Child(name or name_of(function)))
+            return None
+        return self._adopt(_resumed(coroutine, waits_for), Child(name or name_of(function)))
 
     def _adopt(self, coroutine: Coroutine[Any, Any, Any], child: Child) -> Child:
         task = child._task = self.system.create_task(coroutine, f"{self.slot.name}: {child.name}")
