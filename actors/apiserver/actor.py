@@ -3,6 +3,7 @@
 Concurrent: each message is handled at once, in the asker's own stack as long as nothing has to wait.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -11,19 +12,24 @@ from msgspec import Struct
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import resource_for
-from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, virtual
+from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, freshness, limits, virtual
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.compaction import CompactNow, Compactor
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources, Describe, Establish
+from kubeloop.actors.apiserver.etcd_status import status_of
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
 from kubeloop.actors.apiserver.leases import Leases
-from kubeloop.actors.apiserver.messages import Request, WatchRequest
+from kubeloop.actors.apiserver.messages import Request, WatchEvent, WatchRequest
 from kubeloop.actors.apiserver.routes import Routes
 from kubeloop.actors.apiserver.storage import Storage
-from kubeloop.actors.etcd.messages import KV
+from kubeloop.actors.etcd.messages import KV, EtcdError
 from kubeloop.runtime.actor import Actor, ActorStopped, ReplyError, UnknownMessage, Unreachable
+from kubeloop.runtime.backoff import Backoff
+
+RECONNECT = Backoff(initial_seconds=0.02, max_seconds=1.0)
+AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED")  # codes of an etcd that may be back in a moment
 
 
 class SendBookmarks(Struct, frozen=True):
@@ -41,7 +47,8 @@ class ApiServer(Actor):
 
     def __init__(self, kv: KV, *, config: ApiServerConfig | None = None) -> None:
         self.config = config if config is not None else ApiServerConfig()
-        self.storage = Storage(kv)
+        self.storage = Storage(kv, self.config.etcd_prefix)
+        self.storage.on_disconnected = lambda error: self.begin(self.reconnect, error)
         event_leases = Leases(kv, self.config.event_ttl_seconds, lambda: self.context.clock.monotonic())
         self.resources = Routes(self.storage, {"events": event_leases})
         self.routes = self.resources.by_name
@@ -55,11 +62,34 @@ class ApiServer(Actor):
         self._derived: dict[tuple[str, Callable[[Sequence[Any]], Any]], tuple[int, Any]] = {}
 
     async def on_start(self) -> None:
+        """Waits a while for an etcd that is away. Raises what etcd answers."""
         self.defer(self.storage.close)
         self.compactor.begin()
-        await self.storage.connect()
-        if self.config.bootstrap:
-            await bootstrap.create_start_objects(self)
+        clock = self.context.clock
+        late, failures = clock.monotonic() + limits.etcd_start_seconds_max, 0
+        while True:
+            try:
+                await self.storage.connect()
+                if self.config.bootstrap:
+                    await bootstrap.create_start_objects(self)
+                return
+            except (EtcdError, ActorStopped, Unreachable) as error:
+                if not is_away(error) or clock.monotonic() >= late:
+                    raise
+                self.context.log.warning("etcd_is_away", error=str(error))
+            await clock.sleep(RECONNECT.delay_seconds(failures))
+            failures += 1
+
+    async def reconnect(self, error: Exception | None) -> None:
+        """The watch of etcd has ended: until it is resumed caches stand still, and what must be new is refused."""
+        failures = 0
+        while True:
+            try:
+                return await self.storage.connect()
+            except (ReplyError, ActorStopped, Unreachable) as again:
+                self.context.log.warning("etcd_watch_ended", error=str(error), now=str(again))
+            await self.context.clock.sleep(RECONNECT.delay_seconds(failures))
+            failures += 1
 
     # handled messages
 
@@ -76,12 +106,10 @@ class ApiServer(Actor):
                 return await chain.handle(self, message)
             if kind is WatchRequest:
                 return await chain.handle_watch(self, message)
-        except ReplyError as error:
-            if isinstance(error, StatusError):
-                raise
-            raise errors.internal_error(f"etcd: {error}") from error
-        except (ActorStopped, Unreachable) as error:
-            raise errors.internal_error(f"etcd is not available: {error}") from error
+        except StatusError:
+            raise
+        except (ReplyError, ActorStopped, Unreachable) as error:
+            raise status_of(error) from error
         except Exception as error:
             self.context.log.exception(
                 "request_failed", verb=request_of(message).verb, resource=request_of(message).resource
@@ -105,8 +133,17 @@ class ApiServer(Actor):
         raise UnknownMessage(message)
 
     async def etcd_health(self) -> str:
+        """What is wrong with etcd, in kube-apiserver's words; "" nothing."""
+        probe = self.spawn(self._probe_etcd)
+        done, _ = await asyncio.wait([probe.task], timeout=limits.etcd_health_seconds_max)
+        if not done:
+            probe.cancel()
+        wrong = str(await probe) if done else "context deadline exceeded"
+        return f"error getting data from etcd: {wrong}" if wrong else ""
+
+    async def _probe_etcd(self) -> str:
         try:
-            await self.storage.connect()
+            await self.storage.etcd_revision()
         except (ActorStopped, ReplyError, Unreachable) as error:
             return str(error)
         return ""
@@ -167,16 +204,23 @@ class ApiServer(Actor):
     def send_bookmarks(self) -> None:
         """To every watcher that asked; the next round is due as long as there is one."""
         self._bookmarks_due = False
-        metadata = {"resourceVersion": str(self.storage.revision)}
         for route in list(self.routes.values()):
-            watchers = route.store.cache.watchers if route.store is not None else ()
-            event = None
-            for watcher in watchers:
+            if route.store is None or not route.store.loaded:
+                continue
+            known = freshness.known_revision(route.store)
+            events: dict[int, WatchEvent] = {}
+            for watcher in route.store.cache.watchers:
                 if watcher.bookmarks:
-                    if event is None:
-                        event = bookmark_of(route.api_version, route.resource.kind, metadata)
-                    watcher.sink.on_event(event)
+                    revision = max(known, watcher.after)
+                    if revision not in events:
+                        metadata = {"resourceVersion": str(revision)}
+                        events[revision] = bookmark_of(route.api_version, route.resource.kind, metadata)
+                    watcher.sink.on_event(events[revision])
                     self.schedule_bookmarks()
+
+
+def is_away(error: Exception) -> bool:
+    return not isinstance(error, EtcdError) or error.code in AWAY
 
 
 def request_of(message: Request | WatchRequest) -> Request:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver.messages import Request, UserInfo
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext
-from kubeloop.actors.apiserver.storage import ResourceStore
+from kubeloop.actors.apiserver.resource_store import ResourceStore
 
 if TYPE_CHECKING:
     from kubeloop.actors.apiserver.actor import ApiServer

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from kubeloop.actors.api import errors
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.apiserver import freshness
 from kubeloop.actors.apiserver.authorization import authorize
 from kubeloop.actors.apiserver.call import Call, NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.handlers import delete, patch, read, subresources, watch, write
@@ -50,12 +52,20 @@ async def handle(server: "ApiServer", request: Request) -> Response:
         handler = server.virtual_handler(request)
     if handler is None or not allowed(call.route, request):
         raise refused(call.route, request)
+    if request.verb == "get" and (request.options or not server.storage.in_step) and call.stored is not None:
+        version = request.options.get("resourceVersion", "")
+        await freshness.refresh(call.stored, version, name=call.key)
     while True:
         try:
             return await handler(call)
         except NeedsCache as need:
             await need.store.load()
-            call.warnings.clear()
+        except StatusError as error:
+            if server.storage.in_step or error.code not in (404, 409) or request.verb in ("get", "list"):
+                raise
+            if not await freshness.caught_up(call, error):
+                raise
+        call.warnings.clear()
 
 
 async def handle_watch(server: "ApiServer", message: WatchRequest) -> WatchHandle:
@@ -66,7 +76,7 @@ async def handle_watch(server: "ApiServer", message: WatchRequest) -> WatchHandl
     call = Call(server, request, await loaded(server, request, None), user)
     if call.stored is None or request.subresource or "watch" not in call.route.verbs:
         raise errors.method_not_supported()
-    return watch.open_watch(call, message.sink)
+    return await watch.open_watch(call, message.sink)
 
 
 async def loaded(server: "ApiServer", request: Request, route: Route | None) -> Route:

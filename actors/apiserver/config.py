@@ -12,8 +12,9 @@ class ApiServerConfig(msgspec.Struct, frozen=True):
     """`tokens`: bearer token -> who it is. `signing_key`: gives the PEM key of service account tokens, called
     when one is first needed; None: no tokens.
 
-    `service_address`: the first address of the service network, on which "kubernetes" answers; `advertise_address` and
-    `advertise_port`: where it leads. `audiences`: whom the tokens are for.
+    `etcd_prefix`: the key below which everything is kept (--etcd-prefix). `service_address`: the first address of the
+    service network, on which "kubernetes" answers; `advertise_address` and `advertise_port`: where it leads.
+    `audiences`: whom the tokens are for.
     """
 
     tokens: Mapping[str, UserInfo] = {}
@@ -26,4 +27,5 @@ class ApiServerConfig(msgspec.Struct, frozen=True):
     bookmark_interval_seconds: float = limits.bookmark_interval_seconds
     event_ttl_seconds: int = limits.event_ttl_seconds
     compaction_interval_seconds: float = limits.compaction_interval_seconds  # 0: never
+    etcd_prefix: str = "/registry"
     bootstrap: bool = True

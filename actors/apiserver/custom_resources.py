@@ -18,7 +18,7 @@ from kubeloop.actors.apiserver.call import Call, Route
 from kubeloop.actors.apiserver.messages import Request, UserInfo, WatchEvent
 from kubeloop.actors.apiserver.registry.catalog import Served
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext, Subresource
-from kubeloop.actors.apiserver.storage import ResourceStore
+from kubeloop.actors.apiserver.resource_store import ResourceStore
 from kubeloop.actors.apiserver.watchers import Watcher
 
 if TYPE_CHECKING:

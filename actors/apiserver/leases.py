@@ -3,6 +3,7 @@
 Follows kube-apiserver's flags --event-ttl, --lease-reuse-duration-seconds and --lease-max-object-count.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from kubeloop.actors.etcd.messages import KV
@@ -26,18 +27,25 @@ class Leases:
         self._id = 0
         self._reusable_until = 0.0
         self._uses_left = 0
+        self._granting = asyncio.Lock()
 
     async def current(self) -> int:
         """The id of a lease for one more object. Raises what etcd answers."""
-        now = self._now()
-        if not self._uses_left or now > self._reusable_until:
-            granted = await self._kv.lease_grant(self.ttl_seconds + self.reuse_seconds)
-            self._id = granted.id
-            self._reusable_until = now + self.reuse_seconds
-            self._uses_left = lease_objects_max
+        if not self._usable():
+            async with self._granting:
+                while not self._usable():
+                    now = self._now()
+                    granted = await self._kv.lease_grant(self.ttl_seconds + self.reuse_seconds)
+                    self._id = granted.id
+                    self._reusable_until = now + self.reuse_seconds
+                    self._uses_left = lease_objects_max
         self._uses_left -= 1
         return self._id
 
-    def forget(self) -> None:
-        """The lease at hand is not there any more: etcd has lost its memory."""
-        self._uses_left = 0
+    def _usable(self) -> bool:
+        return self._uses_left > 0 and self._now() <= self._reusable_until
+
+    def forget(self, lease_id: int) -> None:
+        """That lease is not there any more: etcd is another one than before."""
+        if lease_id == self._id:
+            self._uses_left = 0

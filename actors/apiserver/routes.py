@@ -12,7 +12,8 @@ from kubeloop.actors.apiserver.outcomes import Outcomes
 from kubeloop.actors.apiserver.registry import nulls
 from kubeloop.actors.apiserver.registry.catalog import SERVED, kind_for
 from kubeloop.actors.apiserver.registry.kind import Kind
-from kubeloop.actors.apiserver.storage import ResourceStore, Storage
+from kubeloop.actors.apiserver.resource_store import ResourceStore
+from kubeloop.actors.apiserver.storage import Storage
 
 # the field by which a resource's watchers and lists are indexed
 INDEXED_FIELDS = {"pods": "spec.nodeName"}

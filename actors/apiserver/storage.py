@@ -1,182 +1,60 @@
-"""etcd for the handlers: one watch over /registry/ feeds every resource's cache; writes compare the mod revision.
+"""etcd for the API server: one watch over the prefix feeds every resource's cache, and says how far the caches are.
 
-A value is the object's JSON without resourceVersion. The object that was encoded for a write is found again by the
-identity of its bytes when the store's watch tells of the write, so nothing written here is ever decoded.
+`revision` is that of the last change below the prefix. etcd's own may be higher, since others write there too; nothing
+here waits for a revision unless a change below the prefix is known to have it, nor for longer than a few seconds.
+
+A watch that ends is resumed behind that revision, so caches and watchers live on. Where that cannot be (etcd has
+compacted it, or is another one than before), all is forgotten: watchers are closed, the next use loads again.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import posixpath
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
-import msgspec
+from kubeloop.actors.api import errors
+from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.apiserver import limits
+from kubeloop.actors.apiserver.resource_store import ResourceStore, set_resource_version
+from kubeloop.actors.etcd.messages import KV, CompactedError, Event, WatchHandle, prefix_range_end
+from kubeloop.runtime.actor import Unreachable
 
-from kubeloop.actors.api import codec, meta
-from kubeloop.actors.apiserver.leases import Leases
-from kubeloop.actors.apiserver.watch_cache import Entry, WatchCache
-from kubeloop.actors.etcd.messages import KV, CasResult, EtcdError, Event, WatchHandle, prefix_range_end
-
-REGISTRY = b"/registry/"
-LEASE_NOT_FOUND = "NOT_FOUND"
-force_setattr = msgspec.structs.force_setattr
-
-
-def set_resource_version(obj: Any, revision: int) -> None:
-    """Only for an object whose metadata nobody else holds yet: one just built or decoded here."""
-    if type(obj) is dict:
-        obj["metadata"]["resourceVersion"] = str(revision)
-    else:
-        force_setattr(obj.metadata, "resource_version", str(revision))
+PREFIX = "/registry"
+Pending = tuple[ResourceStore, str, Any, bytes]  # store, the cache's key, object, its bytes
 
 
-def touch(obj: Any, revision: int) -> Any:
-    return meta.replace_metadata(obj, resource_version=str(revision))
+def normalised(prefix: str) -> str:
+    """As kube-apiserver reads --etcd-prefix: a clean absolute path, with a slash at the end.
 
-
-def encode_dict(obj: dict[str, Any]) -> bytes:
-    """A custom resource's stored form: apiVersion, kind and metadata first."""
-    head = {"apiVersion": obj.get("apiVersion", ""), "kind": obj.get("kind", ""), "metadata": obj.get("metadata", {})}
-    return msgspec.json.encode({**head, **{key: value for key, value in obj.items() if key not in head}})
-
-
-class ResourceStore:
-    """One resource's keys in etcd with their cache. `type` None: custom resources, kept as dicts."""
-
-    def __init__(
-        self,
-        storage: "Storage",
-        prefix: str,
-        *,
-        namespaced: bool,
-        type: type | None,
-        index_field: str = "",
-        index_value: Callable[[Any], str] | None = None,
-    ) -> None:
-        self.storage = storage
-        self.prefix = f"/registry/{prefix}/"
-        self.prefix_bytes = self.prefix.encode()
-        self.namespaced = namespaced
-        self.type = type
-        self.encode: Callable[[Any], bytes] = encode_dict if type is None else codec.encode
-        self.cache = WatchCache(touch=touch, index_field=index_field, index_value=index_value)
-        self.loaded = False
-        self.leases: Leases | None = None  # for objects that expire
-        self.written = False  # a write below its prefix has been seen
-        self._loading: list[Event] | None = None
-        self._load_done: asyncio.Event | None = None
-
-    async def load(self) -> None:
-        """Fill the cache from the store, once. Later events come by the watch."""
-        if self.loaded:
-            return
-        if self._load_done is not None:
-            await self._load_done.wait()
-            return await self.load()
-        self._load_done = asyncio.Event()
-        self._loading = []
-        try:
-            await self.storage.connect()
-            found = await self.storage.kv.range(self.prefix_bytes, prefix_range_end(self.prefix_bytes))
-            entries = {}
-            for kv in found.kvs:
-                entry = self.decode_entry(kv.key, kv.value, kv.mod_revision)
-                entries[entry.key] = entry
-            self.cache.load(entries, found.revision)
-            self.storage.advance(found.revision)
-            self.loaded = True
-            for event in self._loading:
-                if event.kv.mod_revision > found.revision:
-                    self.storage.apply(self, event)
-        finally:
-            self._loading = None
-            done, self._load_done = self._load_done, None
-            done.set()
-
-    def unload(self, error: Exception | None) -> None:
-        """Forget everything (the store is gone): watchers are closed, the next use loads again."""
-        self.loaded = False
-        for watcher in self.cache.watchers:
-            self.cache.watchers.remove(watcher)
-            watcher.close(error)
-        self.cache.load({}, 0)
-
-    def wants(self, event: Event) -> bool:
-        if self.loaded:
-            return True
-        if self._loading is not None:
-            self._loading.append(event)
-        return False
-
-    def decode_entry(self, key: bytes, value: bytes, revision: int) -> Entry:
-        name = key[len(self.prefix_bytes) :].decode()
-        obj = msgspec.json.decode(value) if self.type is None else codec.decode(value, self.type)
-        set_resource_version(obj, revision)
-        return Entry(name, name.partition("/")[0] if self.namespaced else "", revision, value, obj)
-
-    # writing: each returns None when the key is not at the revision that was expected
-
-    def create(self, key: str, obj: Any, value: bytes | None = None) -> Coroutine[Any, Any, Entry | None]:
-        return self._put(key, obj, 0, value)
-
-    def replace(self, old: Entry, obj: Any, value: bytes | None = None) -> Coroutine[Any, Any, Entry | None]:
-        return self._put(old.key, obj, old.revision, value)
-
-    async def _put(self, key: str, obj: Any, mod_revision: int, value: bytes | None = None) -> Entry | None:
-        storage = self.storage
-        if value is None:
-            value = self.encode(obj)
-        pending = storage.pending
-        pending[id(value)] = (self, key, obj, value)
-        try:
-            if self.leases is None:
-                result = await storage.kv.put_if((self.prefix + key).encode(), value, mod_revision)
-            else:
-                result = await self._put_leased(self.leases, (self.prefix + key).encode(), value, mod_revision)
-        finally:
-            pending.pop(id(value), None)
-        if not result.succeeded:
-            return None
-        if storage.revision < result.revision:
-            await storage.wait_fresh(result.revision)
-        entry = self.cache.entries.get(key)
-        if entry is None or entry.revision != result.revision:  # overtaken by a later write already
-            assert result.kv is not None
-            entry = self.decode_entry(result.kv.key, result.kv.value, result.revision)
-        return entry
-
-    async def _put_leased(self, leases: Leases, key: bytes, value: bytes, mod_revision: int) -> CasResult:
-        """With a lease of which etcd knows."""
-        kv = self.storage.kv
-        try:
-            return await kv.put_if(key, value, mod_revision, lease=await leases.current())
-        except EtcdError as error:
-            if error.code != LEASE_NOT_FOUND:
-                raise
-        leases.forget()
-        return await kv.put_if(key, value, mod_revision, lease=await leases.current())
-
-    async def delete(self, old: Entry) -> int | None:
-        """The revision of the deletion, or None when the key had changed."""
-        storage = self.storage
-        result = await storage.kv.delete_if((self.prefix + old.key).encode(), old.revision)
-        if not result.succeeded:
-            return None
-        if storage.revision < result.revision:
-            await storage.wait_fresh(result.revision)
-        return result.revision
+    >>> normalised("registry"), normalised("/a//b/../c/"), normalised("")
+    ('/registry/', '/a/c/', '/')
+    """
+    path = posixpath.normpath("/" + prefix.lstrip("/"))
+    return path if path == "/" else path + "/"
 
 
 class Storage:
-    """All resources' stores. `revision`: every change up to it is in the caches."""
+    """All resources' stores. `in_step`: the caches are as new as etcd, always; so it is with an etcd in process."""
 
-    def __init__(self, kv: KV) -> None:
+    def __init__(self, kv: KV, prefix: str = PREFIX) -> None:
         self.kv = kv
+        self.prefix = normalised(prefix)
+        self.prefix_bytes = self.prefix.encode()
         self.revision = 0
-        self.pending: dict[int, tuple[ResourceStore, str, Any, bytes]] = {}
+        self.in_step = False
+        self.epoch = 0  # how often all was forgotten
+        self.pending: dict[bytes, Pending] = {}  # writes that the watch has not told of yet
         self.stores: dict[bytes, ResourceStore] = {}
         self.on_first_write: Callable[[bytes, int], None] | None = None  # (key, revision)
         self.on_next_write: Callable[[], None] | None = None  # called once
-        self._watch: WatchHandle | None = None
-        self._waiting: list[tuple[int, asyncio.Event]] = []
+        self.on_disconnected: Callable[[Exception | None], object] | None = None
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._waiting: list[tuple[int, int, asyncio.Event]] = []  # a heap: (revision, order, who waits)
+        self._order = count()
+        self._key_waiters: dict[bytes, list[asyncio.Event]] = {}
 
     def add(self, store: ResourceStore) -> ResourceStore:
         self.stores[store.prefix_bytes] = store
@@ -186,63 +64,136 @@ class Storage:
         store.unload(None)
         self.stores.pop(store.prefix_bytes, None)
 
+    # the watch
+
     async def connect(self) -> None:
-        if self._watch is None:
-            self._watch = await self.kv.watch(
-                REGISTRY, prefix_range_end(REGISTRY), sink=self._on_events, on_closed=self._on_closed
+        """Watch, from where the last watch ended. Raises what etcd answers."""
+        if self._connection is None:
+            async with self._connecting:
+                while self._connection is None:
+                    await self._open()
+
+    async def _open(self) -> None:
+        revision = await self.etcd_revision()
+        if revision < self.revision:
+            self._forget(None)  # another etcd, or one that was restored from a backup
+        if not self.revision:
+            self.revision = revision
+        connection = Connection(self)
+        try:
+            connection.watch = await self.kv.watch(
+                self.prefix_bytes,
+                prefix_range_end(self.prefix_bytes),
+                sink=self._on_events,
+                on_closed=connection.on_closed,
+                start_revision=self.revision + 1,
             )
+        except CompactedError as error:
+            self._forget(error)
+            return
+        if connection.ended:
+            raise Unreachable(f"the watch ended as it began: {connection.error}")
+        self._connection = connection
+        self.in_step = self.kv.synchronous
+
+    async def etcd_revision(self) -> int:
+        """etcd's own, now. Reads what kube-apiserver's health check reads: a key that is not there."""
+        return (await self.kv.range(self.prefix_bytes + b"health")).revision
+
+    def disconnected(self, connection: "Connection", error: Exception | None) -> None:
+        if connection is self._connection:
+            self._connection = None
+            self.in_step = False
+            if self.on_disconnected is not None:
+                self.on_disconnected(error)
 
     def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        connection, self._connection = self._connection, None
+        self.in_step = False
+        if connection is not None and connection.watch is not None:
+            connection.watch.cancel()
         for store in list(self.stores.values()):
             store.unload(None)
 
-    def advance(self, revision: int) -> None:
-        """Every change up to `revision` is in the caches: whoever waits for it goes on."""
-        if revision > self.revision:
-            self.revision = revision
-        if self._waiting:
-            for wanted, event in self._waiting:
-                if wanted <= revision:
-                    event.set()
-            self._waiting = [(wanted, event) for wanted, event in self._waiting if wanted > revision]
+    def _forget(self, error: Exception | None) -> None:
+        self.epoch += 1
+        self.revision = 0
+        for store in list(self.stores.values()):
+            store.unload(error)
+        for _, _, waiter in self._waiting:
+            waiter.set()
+        self._waiting.clear()
+        self._wake(list(self._key_waiters))
+
+    # waiting
 
     async def wait_fresh(self, revision: int) -> None:
-        """Return once the caches hold every change up to `revision`."""
-        if self.revision < revision:
-            event = asyncio.Event()
-            self._waiting.append((revision, event))
-            await event.wait()
+        """Return once the caches hold the change that took `revision`, or after some seconds without it."""
+        if self.revision >= revision:
+            return
+        waiter = asyncio.Event()
+        heappush(self._waiting, (revision, next(self._order), waiter))
+        await _wait(waiter)
+
+    async def wait_changed(self, store: ResourceStore, name: str, revision: int) -> None:
+        """Return once the cache holds another version of a key than `revision` (0: than that it is not there).
+
+        For a key of which etcd is known to have another version. Raises 504 after some seconds.
+        """
+        key = (store.prefix + name).encode()
+        late = asyncio.get_running_loop().time() + limits.cache_lag_seconds_max
+        while store.loaded and store.revision_of(name) == revision:
+            if asyncio.get_running_loop().time() >= late:
+                raise out_of_time()
+            waiter = asyncio.Event()
+            self._key_waiters.setdefault(key, []).append(waiter)
+            await _wait(waiter)
+
+    def _wake(self, keys: list[bytes]) -> None:
+        for key in keys:
+            for waiter in self._key_waiters.pop(key, ()):
+                waiter.set()
+
+    # events
 
     def _on_events(self, events: list[Event]) -> None:
+        """One transaction. Its revision is known to whoever is told of it."""
+        revision = events[0].kv.mod_revision
+        if revision <= self.revision:
+            return  # told before
+        self.revision = revision
         for event in events:
             kv = event.kv
             if event.type == "PUT":
-                pending = self.pending.pop(id(kv.value), None)
-                if pending is not None:
-                    store, key, obj, value = pending
-                    revision = kv.mod_revision
-                    set_resource_version(obj, revision)
-                    namespace = key[: key.index("/")] if store.namespaced else ""
-                    if revision > self.revision:
-                        self.revision = revision
-                    store.cache.put(Entry(key, namespace, revision, value, obj))
-                    if not store.written:
-                        self._first_write(store, kv.key, revision)
-                    continue
+                pending = self.pending.get(kv.key)
+                if pending is not None and pending[3] == kv.value:
+                    del self.pending[kv.key]
+                    store, name, obj, value = pending
+                    if store.loaded and revision > store.loaded_revision:
+                        set_resource_version(obj, revision)
+                        store.cache.put(store.entry_of(name, revision, value, obj))
+                        if not store.written:
+                            self._first_write(store, kv.key, revision)
+                        continue
             found = self.find(kv.key)
             if event.type == "PUT" and (found is None or not found.written):
-                self._first_write(found, kv.key, kv.mod_revision)
+                self._first_write(found, kv.key, revision)
             if found is not None and found.wants(event):
-                self.apply(found, event)
-        revision = events[-1].kv.mod_revision
-        if self._waiting or revision > self.revision:
-            self.advance(revision)
+                self._apply(found, event)
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= revision:
+            heappop(waiting)[2].set()
+        if self._key_waiters:
+            self._wake([event.kv.key for event in events])
         if self.on_next_write is not None:
             on_next_write, self.on_next_write = self.on_next_write, None
             on_next_write()
+
+    def _apply(self, store: ResourceStore, event: Event) -> None:
+        try:
+            store.apply(event)
+        except StatusError as error:
+            store.unload(error)  # whoever uses this resource is told which key is damaged; the others go on
 
     def _first_write(self, store: ResourceStore | None, key: bytes, revision: int) -> None:
         """`store` None: of a resource that nobody asked this server for yet."""
@@ -251,26 +202,38 @@ class Storage:
         if self.on_first_write is not None:
             self.on_first_write(key, revision)
 
-    def apply(self, store: ResourceStore, event: Event) -> None:
-        kv = event.kv
-        if event.type == "PUT":
-            store.cache.put(store.decode_entry(kv.key, kv.value, kv.mod_revision))
-        else:
-            store.cache.remove(kv.key[len(store.prefix_bytes) :].decode(), kv.mod_revision)
-
     def find(self, key: bytes) -> ResourceStore | None:
         """The store whose prefix the key has: /registry/pods/ or /registry/services/specs/."""
-        end = key.find(b"/", len(REGISTRY)) + 1
+        end = key.find(b"/", len(self.prefix_bytes)) + 1
         store = self.stores.get(key[:end])
         if store is None and end:
             store = self.stores.get(key[: key.find(b"/", end) + 1])
         return store
 
-    def _on_closed(self, error: Exception | None) -> None:
-        self._watch = None
-        self.revision = 0
-        for store in list(self.stores.values()):
-            store.unload(error)
-        for _, event in self._waiting:
-            event.set()
-        self._waiting.clear()
+
+class Connection:
+    """One life of the watch."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.watch: WatchHandle | None = None
+        self.ended = False
+        self.error: Exception | None = None
+
+    def on_closed(self, error: Exception | None) -> None:
+        self.ended, self.error = True, error
+        self._storage.disconnected(self, error)
+
+
+def out_of_time() -> StatusError:
+    """504 in the words of a request whose time is over."""
+    return errors.timeout("request did not complete within requested timeout - context deadline exceeded")
+
+
+async def _wait(event: asyncio.Event) -> None:
+    """For the event, but not for ever. Without a cancel scope, which a handler must not enter before it has waited."""
+    timer = asyncio.get_running_loop().call_later(limits.cache_lag_seconds_max, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()

@@ -14,7 +14,8 @@ import msgspec
 from kubeloop.actors.api.resources import ResourceType
 from kubeloop.actors.apiserver.registry.catalog import SERVED
 from kubeloop.actors.apiserver.registry.kind import Kind
-from kubeloop.actors.apiserver.storage import REGISTRY, ResourceStore, Storage, set_resource_version
+from kubeloop.actors.apiserver.resource_store import ResourceStore, set_resource_version
+from kubeloop.actors.apiserver.storage import Storage
 from kubeloop.actors.apiserver.watch_cache import Entry
 from kubeloop.actors.etcd.messages import prefix_range_end
 
@@ -34,10 +35,11 @@ class StoredResources(ResourceStore):
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage, STORED_RESOURCES.name, namespaced=False, type=None)
+        self.derived = True
         self._names: dict[bytes, str] = {}  # prefix -> plural.group
         for served in SERVED:
             if "list" in served.verbs:
-                prefix = REGISTRY + served.storage_prefix.encode() + b"/"
+                prefix = storage.prefix_bytes + served.storage_prefix.encode() + b"/"
                 self._names.setdefault(prefix, served.resource.name)
         self._early: dict[str, int] | None = None
         storage.on_first_write = self._on_first_write
@@ -45,13 +47,14 @@ class StoredResources(ResourceStore):
     async def load(self) -> None:
         if self.loaded:
             return
-        await self.storage.connect()
-        self._early = {}
+        storage = self.storage
+        await storage.connect()
+        epoch, self._early = storage.epoch, {}
         entries: dict[str, Entry] = {}
-        start, end = REGISTRY, prefix_range_end(REGISTRY)
+        start, end, revision = storage.prefix_bytes, prefix_range_end(storage.prefix_bytes), 0
         while True:  # from the first key of one resource to the first behind it
-            found = await self.storage.kv.range(start, end, limit=1, keys_only=True)
-            revision = max(self.storage.revision, found.revision)
+            found = await storage.kv.range(start, end, revision=revision, limit=1, keys_only=True)
+            revision = revision or found.revision
             if not found.kvs:
                 break
             prefix = self._prefix_of(found.kvs[0].key)
@@ -59,27 +62,32 @@ class StoredResources(ResourceStore):
             if name is not None:
                 entries[name] = entry_of(name, found.kvs[0].mod_revision)
             start = prefix_range_end(prefix)
-        early, self._early = self._early, None
-        for name, mod_revision in early.items():
-            entries.setdefault(name, entry_of(name, mod_revision))
-            revision = max(revision, mod_revision)
+        if epoch != storage.epoch:
+            return await self.load()
         if not self.loaded:
             self.cache.load(entries, revision)
-            self.loaded = True
+            self.loaded, self.loaded_revision = True, revision
+            early, self._early = self._early, None
+            for name, mod_revision in (early or {}).items():
+                self._appear(name, mod_revision)
 
     def _prefix_of(self, key: bytes) -> bytes:
         """/registry/pods/ of a pod's key; two parts below /registry/ where one is no resource's."""
-        first = key[: key.find(b"/", len(REGISTRY)) + 1]
+        first = key[: key.find(b"/", len(self.storage.prefix_bytes)) + 1]
         return first if first in self._names else key[: key.find(b"/", len(first)) + 1] or key
 
     def _on_first_write(self, key: bytes, revision: int) -> None:
         name = self._names.get(self._prefix_of(key))
-        if name is None or name in self.cache.entries:
+        if name is None:
             return
         if self.loaded:
-            self.cache.put(entry_of(name, revision))
+            self._appear(name, revision)
         elif self._early is not None:
             self._early.setdefault(name, revision)
+
+    def _appear(self, name: str, revision: int) -> None:
+        if name not in self.cache.entries:
+            self.cache.put(entry_of(name, revision))
 
 
 def entry_of(name: str, revision: int) -> Entry:

@@ -199,6 +199,8 @@ class WatchCache:
 
     def deliver(self, change: Change, watcher: Watcher) -> None:
         """One change to one watcher: entering its selection is ADDED, leaving it DELETED."""
+        if change.revision <= watcher.after:
+            return
         old, new = change.old, change.new
         matches = watcher.matches
         if matches is None:

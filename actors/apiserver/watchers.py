@@ -11,9 +11,10 @@ class Watcher:
     """One open watch. `matches(entry)` decides by selectors; None selects everything in scope.
 
     `namespace` and `key` narrow the scope; `index_value` selects by the resource's indexed field (pods: spec.nodeName).
+    `after`: the revision up to which it knows everything, even where the cache does not yet.
     """
 
-    __slots__ = ("bookmarks", "index_value", "key", "matches", "namespace", "sink", "timer")
+    __slots__ = ("after", "bookmarks", "index_value", "key", "matches", "namespace", "sink", "timer")
 
     def __init__(
         self,
@@ -24,6 +25,7 @@ class Watcher:
         index_value: str | None = None,
         matches: Callable[[Any], bool] | None = None,
         bookmarks: bool = False,
+        after: int = 0,
     ) -> None:
         self.sink = sink
         self.namespace = namespace
@@ -31,6 +33,7 @@ class Watcher:
         self.index_value = index_value
         self.matches = matches
         self.bookmarks = bookmarks
+        self.after = after
         self.timer: TimerHandle | None = None  # its timeoutSeconds
 
     def close(self, error: Exception | None) -> None:

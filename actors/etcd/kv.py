@@ -43,6 +43,11 @@ class ActorKV:
         self._network = network
         self._host = host
 
+    @property
+    def synchronous(self) -> bool:
+        """Unless a network lies between."""
+        return self._network is None or self._host == self._etcd.host
+
     async def range(
         self,
         key: bytes,

@@ -216,6 +216,11 @@ class KV(Protocol):
     """etcd's KV, Watch and Lease services as one object. Errors: `EtcdError`, `CompactedError`, `ActorStopped`,
     `Unreachable`."""
 
+    @property
+    def synchronous(self) -> bool:
+        """Whether the sink of a watch has been told of every change that any answer can have shown."""
+        ...
+
     async def range(
         self,
         key: bytes,

@@ -226,13 +226,6 @@ async def test_selectors_choose_what_is_listed_and_deleted(server: Server) -> No
     assert [one.metadata.name for one in (await server.call("list", "secrets")).items] == ["b"]
 
 
-async def test_an_etcd_that_goes_is_an_error_and_its_return_is_noticed(server: Server) -> None:
-    await server.call("create", "configmaps", body=config_map())
-    await server.system.stop("etcd")
-    error = await refused(server.call("create", "configmaps", body=config_map("b")))
-    assert (error.code, error.reason) == (500, "InternalError")
-
-
 @pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
 async def test_a_namespace_that_a_cluster_cannot_be_without_stays(server: Server, name: str) -> None:
     error = await refused(server.call("delete", "namespaces", name, namespace=""))

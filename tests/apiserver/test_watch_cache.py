@@ -10,7 +10,7 @@ from kubeloop.actors.api.core_v1 import Pod, PodSpec
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.apiserver.messages import WatchEvent
-from kubeloop.actors.apiserver.storage import touch
+from kubeloop.actors.apiserver.resource_store import touch
 from kubeloop.actors.apiserver.watch_cache import Entry, WatchCache
 from kubeloop.actors.apiserver.watchers import Watcher
 

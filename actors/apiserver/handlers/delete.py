@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import errors
-from kubeloop.actors.apiserver import deletion, limits, metadata
+from kubeloop.actors.apiserver import deletion, freshness, limits, metadata
 from kubeloop.actors.apiserver.admission import plugins
 from kubeloop.actors.apiserver.answers import EntryListing
 from kubeloop.actors.apiserver.bodies import (
@@ -192,6 +192,7 @@ async def delete_collection(call: Call) -> Response:
     """Delete what the selectors select; the answer lists it as it was."""
     options = list_options(call.request.options)
     wanted = selection(call.route, call.namespace, options)
+    await freshness.refresh(call.store, "", namespace=call.namespace)
     deleting = delete_options(call.request.options, body_of(call))
     entries, _ = read.present(call, wanted, 0, "")
     deleted = []
@@ -206,7 +207,7 @@ async def delete_collection(call: Call) -> Response:
             deleted.append(entry)
     convert = call.route.from_storage
     items = [entry.object if convert is None else convert(entry.object) for entry in deleted]
-    revision = str(call.server.storage.revision)
+    revision = str(freshness.known_revision(call.store))
     kind, api_version = call.route.resource.kind, call.route.api_version
     listing = EntryListing(items, revision, "", None, deleted if convert is None else (), kind, api_version)
     return Response(200, listing, call.warnings)

@@ -3,9 +3,9 @@
 from itertools import islice
 
 from kubeloop.actors.api.errors import StatusError, bad_request, expired, not_found
-from kubeloop.actors.apiserver import continue_token
+from kubeloop.actors.apiserver import continue_token, freshness
 from kubeloop.actors.apiserver.answers import EntryListing, EntryResponse
-from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.call import Call, NeedsCache
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import ListOptions, list_options, resource_version
 from kubeloop.actors.apiserver.selection import Selection, selection
@@ -22,9 +22,6 @@ LIST_EXPIRED = "The resourceVersion for the provided list is too old."
 
 
 async def get(call: Call) -> Response:
-    options = call.request.options
-    if options:
-        check_not_too_large(resource_version(options.get("resourceVersion", "")), call.server.storage.revision)
     return answer(call, find(call))
 
 
@@ -40,34 +37,14 @@ def find(call: Call) -> Entry:
     """Raises 404 in the resource's words."""
     entry = call.store.cache.entries.get(call.key)
     if entry is None:
+        if not call.store.loaded:
+            raise NeedsCache(call.store)
         raise missing(call)
     return entry
 
 
 def missing(call: Call) -> StatusError:
     return not_found(call.route.resource.plural, call.name, call.route.resource.group)
-
-
-def check_not_too_large(wanted: int, current: int) -> None:
-    if wanted > current:
-        raise too_large(wanted, current)
-
-
-def too_large(wanted: int, current: int) -> StatusError:
-    status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": f"Too large resource version: {wanted}, current: {current}",
-        "reason": "Timeout",
-        "details": {
-            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-            "retryAfterSeconds": 1,
-        },
-        "code": 504,
-    }
-    return StatusError(status)
 
 
 async def list_(call: Call) -> Response:
@@ -78,16 +55,19 @@ async def list_(call: Call) -> Response:
         if resource_version(options.resource_version):
             raise bad_request("specifying resource version is not allowed when using continue")
     else:
-        revision, after = snapshot_revision(options, call.server.storage.revision), ""
-    current = call.server.storage.revision
+        revision, after = snapshot_revision(options), ""
     cache = call.store.cache
-    if revision > 0 and revision < cache.revision:
-        entries, more = await past(call, wanted, options, revision, after)
-        remaining = None
+    if revision <= 0:
+        revision = await freshness.refresh(call.store, options.resource_version, namespace=call.namespace)
+        exact = True
     else:
-        revision = current if revision <= 0 else revision
+        await freshness.check_exists(call.store, revision)
+        exact = cache.revision <= revision <= freshness.known_revision(call.store)
+    remaining = None
+    if not exact:
+        entries, more = await past(call, wanted, options, revision, after)
+    else:
         entries, more = present(call, wanted, options.limit, after)
-        remaining = None
         if more and not wanted.selective:
             remaining = cache.count(call.namespace, entries[-1].key)
     token = continue_token.encode(revision, entries[-1].key) if more else ""
@@ -105,12 +85,9 @@ async def list_(call: Call) -> Response:
     return Response(200, listing, call.warnings)
 
 
-def snapshot_revision(options: ListOptions, current: int) -> int:
-    """The revision that must be shown exactly; 0: whatever is there now. Raises 504 for one that is not there yet."""
+def snapshot_revision(options: ListOptions) -> int:
+    """The revision that must be shown exactly; 0: whatever is there now."""
     wanted = resource_version(options.resource_version)
-    if wanted == 0:
-        return 0
-    check_not_too_large(wanted, current)
     match = options.resource_version_match
     if match == "Exact" or (not match and options.limit > 0):
         return wanted

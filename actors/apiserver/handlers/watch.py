@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from kubeloop.actors.apiserver import freshness
 from kubeloop.actors.apiserver.call import Call
-from kubeloop.actors.apiserver.handlers import read
 from kubeloop.actors.apiserver.messages import WatchEvent, WatchHandle, WatchSink
 from kubeloop.actors.apiserver.options import ListOptions, list_options, resource_version
 from kubeloop.actors.apiserver.selection import Selection, selection
@@ -15,9 +15,12 @@ from kubeloop.actors.apiserver.watchers import Watcher
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
-def open_watch(call: Call, sink: WatchSink) -> WatchHandle:
+async def open_watch(call: Call, sink: WatchSink) -> WatchHandle:
     """Deliver the initial events and register, in one step without waiting: nothing is missed or doubled between."""
     options = list_options(call.request.options, watch=True)
+    since = resource_version(options.resource_version)
+    if options.send_initial_events:
+        since = await freshness.refresh(call.store, options.resource_version, namespace=call.namespace)
     cache = call.store.cache
     wanted = selection(call.route, call.namespace, options)
     if call.name:
@@ -31,16 +34,14 @@ def open_watch(call: Call, sink: WatchSink) -> WatchHandle:
         index_value=wanted.index_value,
         matches=wanted.matches,
         bookmarks=options.allow_watch_bookmarks,
+        after=since,
     )
-    since = resource_version(options.resource_version)
-    if options.send_initial_events:
-        read.check_not_too_large(since, call.server.storage.revision)
     if since == 0 and options.send_initial_events is not False or options.send_initial_events:
         send_present_state(call, wanted, sink)
     elif since:
         cache.replay(watcher, since)
     if options.send_initial_events and watcher.bookmarks:
-        sink.on_event(bookmark(call, call.server.storage.revision, {INITIAL_EVENTS_END: "true"}))
+        sink.on_event(bookmark(call, since, {INITIAL_EVENTS_END: "true"}))
     cache.watchers.add(watcher)
     if watcher.bookmarks:
         call.server.schedule_bookmarks()
@@ -63,7 +64,7 @@ def schedule_timeout(call: Call, watcher: Watcher, options: ListOptions) -> None
     def close() -> None:
         if call.store.cache.watchers.remove(watcher):
             if watcher.bookmarks:
-                watcher.sink.on_event(bookmark(call, call.server.storage.revision))
+                watcher.sink.on_event(bookmark(call, max(watcher.after, freshness.known_revision(call.store))))
             watcher.close(None)
 
     assert options.timeout_seconds is not None
