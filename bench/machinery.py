@@ -1,4 +1,4 @@
-"""The parts without a cluster: asking and telling actors, the work queue, the store."""
+"""The parts without a cluster: asking and telling actors, the work queue."""
 
 import asyncio
 from time import perf_counter
@@ -9,7 +9,6 @@ from kubeloop.runtime.actor import Actor
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.system import System
 from kubeloop.runtime.workqueue import WorkQueue
-from kubeloop.store.store import Store
 
 
 class Echo(Actor):
@@ -71,24 +70,3 @@ async def work_queue(keys: int) -> Measurement:
     for _ in names:
         queue.done(queue.get_nowait())
     return Measurement((perf_counter() - before) / keys * 1e6)
-
-
-async def store_put(puts: int, watches: int) -> Measurement:
-    """Puts a second, with watches on other prefixes and one on this."""
-    store = Store()
-    heard = [0]
-
-    def sink(events: list[Any]) -> None:
-        heard[0] += len(events)
-
-    for number in range(watches):
-        store.watch(b"/registry/leases/%d/" % number, b"/registry/leases/%d0" % number, sink=sink)
-    store.watch(b"/registry/pods/", b"/registry/pods0", sink=sink)
-    keys = [b"/registry/pods/default/app-%d" % number for number in range(puts)]
-    before = perf_counter()
-    for key in keys:
-        store.put(key, b"value")
-    seconds = perf_counter() - before
-    if heard[0] != puts:
-        raise AssertionError(f"{puts} puts, but the watch heard {heard[0]}")
-    return Measurement(puts / seconds)

@@ -50,7 +50,7 @@ from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage
 from kubeloop.store.buffered import BufferedWatch
 from kubeloop.store.disk import Disk
 from kubeloop.store.errors import CompactedError as StoreCompactedError
-from kubeloop.store.errors import NoSpaceError, RequestTooLargeError, StoreError
+from kubeloop.store.errors import FutureRevisionError, NoSpaceError, RequestTooLargeError, StoreError
 from kubeloop.store.store import Store
 
 KV_OVERHEAD_BYTES = 256  # what etcd's quota counts beside key and value
@@ -259,8 +259,14 @@ class EtcdActor(Actor):
             for alarm in selected:
                 del self.alarms[alarm.member_id, alarm.type]
         if message.action != "get" and self._commits is not None and self._disk is not None:
-            self.spawn(self._commits.do, self._disk.set_alarms, list(self.alarms), name="alarms")
+            self.spawn(self._keep_alarms, self._commits, self._disk)
         return selected
+
+    async def _keep_alarms(self, commits: GroupCommit, disk: Disk) -> None:
+        try:
+            await commits.do(disk.set_alarms, list(self.alarms))
+        except NoSpaceError:
+            self.context.log.error("alarms_not_kept", data_dir=str(disk.data_dir))
 
     def _compact(self, message: Compact) -> Any:
         self.store.compact(message.revision)
@@ -277,6 +283,10 @@ class EtcdActor(Actor):
 
     def _hash_kv(self, message: HashKV) -> HashResult:
         revision = message.revision or self.store.revision
+        if revision > self.store.revision:
+            raise FutureRevisionError
+        if revision < self.store.compact_revision:
+            raise StoreCompactedError(self.store.compact_revision)
         return HashResult(self.store.snapshot().checksum(revision), self.store.revision, self.store.compact_revision)
 
     def _expire_leases(self, message: "ExpireLeases | None" = None) -> None:
