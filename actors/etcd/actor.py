@@ -123,7 +123,7 @@ class EtcdActor(Actor):
             LeaseKeepAlive: self._lease_keep_alive,
             LeaseTimeToLive: lambda m: store.lease_time_to_live(m.id, now=clock.monotonic()),
             LeaseLeases: lambda m: [lease.id for lease in store.leases.all()],
-            Status: self._status,
+            Status: self.status,
             Alarm: self._alarm,
             Defragment: self._defragment,
             HashKV: self._hash_kv,
@@ -238,7 +238,8 @@ class EtcdActor(Actor):
         lease = self.store.lease_keep_alive(message.id, now=self.context.clock.monotonic())
         return LeaseGranted(lease.id, lease.ttl_seconds)
 
-    def _status(self, message: Status) -> StatusResult:
+    def status(self, message: Status | None = None) -> StatusResult:
+        """How it stands at this moment, on disk or not yet."""
         store, disk = self.store, self._disk
         sizes = (disk.size_bytes, disk.size_in_use_bytes) if disk is not None else (0, 0)
         return StatusResult(
