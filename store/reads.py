@@ -1,7 +1,7 @@
 """Ranges and compares: questions to a key space, as pure functions.
 
-Follows the KV part of etcd's v3 API reference; sorting and the min/max revisions are applied after all keys of the
-range were found, then the limit, as etcd does.
+Follows the KV part of etcd's v3 API reference; the min/max revisions and the sort order are applied after all keys of
+the range were found, then the limit. A sort target without an order sorts only what the limit has left. All as etcd does.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,13 @@ def check_range(op: Range, revision: int, compact_revision: int) -> None:
         raise CompactedError(compact_revision)
 
 
+def check_range_in_txn(op: Range, revision: int, compact_revision: int) -> None:
+    """`check_range` for a range in a transaction: there a negative revision is not "now" but long compacted."""
+    check_range(op, revision, compact_revision)
+    if op.revision and op.revision < compact_revision:
+        raise CompactedError(compact_revision)
+
+
 def read_range(space: KeySpace, op: Range, newest: int) -> RangeResult:
     """Answer a range that `check_range` let through. `newest` is the revision that the answer names."""
     key, range_end = op.key, op.range_end
@@ -47,12 +54,14 @@ def read_range(space: KeySpace, op: Range, newest: int) -> RangeResult:
     elif past:
         found = list(space.between_at(key, range_end, op.revision))
         count = len(found)
+        if op.limit > 0 and not _needs_all(op):
+            found = found[: op.limit + 1]
     elif op.count_only:
         return RangeResult([], False, space.count_between(key, range_end), newest)
     else:
         current = space.current
         keys = space.keys_between(key, range_end)
-        if op.limit and not _rearranged(op):
+        if op.limit > 0 and not _needs_all(op):
             found = [current[key] for key in islice(keys, op.limit + 1)]
             count = len(found) if len(found) <= op.limit else space.count_between(key, range_end)
         else:
@@ -63,20 +72,19 @@ def read_range(space: KeySpace, op: Range, newest: int) -> RangeResult:
     return _arranged(op, found, count, newest)
 
 
-def _rearranged(op: Range) -> bool:
-    return bool(
-        op.sort_order != "none"
-        or op.sort_target != "key"
-        or op.min_mod_revision
-        or op.max_mod_revision
-        or op.min_create_revision
-        or op.max_create_revision
-    )
+def _needs_all(op: Range) -> bool:
+    """Whether the limit comes after the rest."""
+    return op.sort_order != "none" or _filtered(op)
+
+
+def _filtered(op: Range) -> bool:
+    return bool(op.min_mod_revision or op.max_mod_revision or op.min_create_revision or op.max_create_revision)
 
 
 def _arranged(op: Range, found: list[KeyValue], count: int, newest: int) -> RangeResult:
-    if _rearranged(op):
+    if _filtered(op):
         found = [kv for kv in found if _within(op, kv)]
+    if op.sort_order == "descend" or op.sort_target != "key":
         found.sort(key=_SORT_KEYS[op.sort_target], reverse=op.sort_order == "descend")
     more = 0 < op.limit < len(found)
     if more:

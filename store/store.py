@@ -38,7 +38,7 @@ from kubeloop.store.model import (
     TxnResult,
 )
 from kubeloop.store.mvcc import KeySpace
-from kubeloop.store.reads import check_range, holds, read_range
+from kubeloop.store.reads import check_range, check_range_in_txn, holds, read_range
 from kubeloop.store.snapshot import Snapshot
 from kubeloop.store.watch import OnClosed, Sink, Watch, WatchHub
 
@@ -149,6 +149,8 @@ class Store:
 
     def put_op(self, op: Put) -> PutResult:
         check_put(op)
+        if op.lease and op.lease not in self.leases:  # outside a transaction the lease comes first
+            raise LeaseNotFoundError
         self._check_put(op)
         event, result = self._put(op, self.revision + 1)
         self._commit_one(event)
@@ -183,7 +185,10 @@ class Store:
         return result
 
     def _run(self, ops: list[Op]) -> list[OpResult]:
-        plan = [self._planned(op) for op in ops]
+        ranges: list[Range] = []
+        plan = [self._planned(op, ranges) for op in ops]
+        for op in ranges:
+            check_range_in_txn(op, self.revision, self.compact_revision)
         newest = self.revision
         events: list[Event] = []
         results = [self._apply(op, branch, newest + 1, events) for op, branch in plan]
@@ -191,16 +196,19 @@ class Store:
             self._commit(events)
         return results
 
-    def _planned(self, op: Op) -> "tuple[Op, Plan | None]":
-        """Choose the branches of `op` and check what they hold against the data, before anything is written."""
+    def _planned(self, op: Op, ranges: list[Range]) -> "tuple[Op, Plan | None]":
+        """Choose the branches of `op` and check the puts in them, before anything is written.
+
+        `ranges` gets the ranges in them: they are checked after all puts (as in etcd up to 3.5; 3.6 takes all in turn).
+        """
         if isinstance(op, Put):
             self._check_put(op)
         elif isinstance(op, Range):
-            check_range(op, self.revision, self.compact_revision)
+            ranges.append(op)
         elif isinstance(op, Txn):
             succeeded = self._holds(op)
             branch = op.success if succeeded else op.failure
-            return op, Plan(succeeded, [self._planned(inner) for inner in branch])
+            return op, Plan(succeeded, [self._planned(inner, ranges) for inner in branch])
         return op, None
 
     def _holds(self, txn: Txn) -> bool:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from kubeloop.store.buffered import BufferedWatch
 from kubeloop.store.errors import CompactedError, DuplicateKeyError, FutureRevisionError
-from kubeloop.store.model import Compare, DeleteRange, Event, Put, Range, Txn
+from kubeloop.store.model import Compare, DeleteRange, Event, Put, PutResult, Range, Txn
 from kubeloop.store.store import Store
 from kubeloop.store.watch import Watch
 from tests.store.dumb import DumbStore
@@ -20,8 +20,8 @@ range_ends = st.sampled_from([None, b"\0", b"a0", b"a/2", b"b", b"c", b"d"])
 values = st.sampled_from([b"", b"1", b"2", b"3"])
 small = st.integers(0, 6)
 rarely = st.sampled_from([0, 0, 0, 4, 8])
-puts = st.builds(Put, keys, values)
-deletes = st.builds(DeleteRange, keys, range_ends)
+puts = st.builds(Put, keys, values, prev_kv=st.booleans())
+deletes = st.builds(DeleteRange, keys, range_ends, prev_kv=st.booleans())
 ranges = st.builds(
     Range,
     keys,
@@ -75,9 +75,10 @@ class Beside(RuleBasedStateMachine):
 
     @rule(op=puts)
     def put(self, op: Put) -> None:
-        self.dumb.run([op])
         kv = self.store.put(op.key, op.value)
-        assert kv == self.dumb.now[op.key]
+        expected = self.dumb.do(op)
+        assert isinstance(expected, PutResult)
+        assert kv == expected.kv
         assert kv.value is op.value
 
     @rule(op=puts, data=st.data())
@@ -86,7 +87,7 @@ class Beside(RuleBasedStateMachine):
         result = self.store.put_if(op.key, op.value, expected)
         assert result.succeeded == (expected == self.mod_revision(op.key))
         if result.succeeded:
-            self.dumb.run([op])
+            self.dumb.do(op)
         assert result.kv == self.dumb.now.get(op.key)
         assert result.revision == self.dumb.revision
 
@@ -98,37 +99,29 @@ class Beside(RuleBasedStateMachine):
         assert result.succeeded == (present is not None and present.mod_revision == expected)
         assert result.kv == present
         if result.succeeded:
-            self.dumb.run([DeleteRange(key)])
+            self.dumb.do(DeleteRange(key))
         assert result.revision == self.dumb.revision
 
     @rule(op=deletes)
     def delete_range(self, op: DeleteRange) -> None:
-        before = dict(self.dumb.now)
-        deleted = self.dumb.run([op])
-        result = self.store.delete_range(op.key, op.range_end, prev_kv=True)
-        assert (result.deleted, result.revision) == (deleted, self.dumb.revision)
-        assert result.prev_kvs == [before[key] for key in sorted(before) if key not in self.dumb.now]
+        assert self.store.delete_range(op.key, op.range_end, prev_kv=op.prev_kv) == self.dumb.do(op)
 
     @rule(txn=txns)
     def txn(self, txn: Txn) -> None:
         before = self.store.revision
-        succeeded = all(self.dumb.holds(compare) for compare in txn.compare)
         try:
             result = self.store.txn(txn)
         except DuplicateKeyError:
             assert self.store.revision == before
             return
-        self.dumb.run([txn])
-        assert result.succeeded == succeeded
-        assert result.revision == self.dumb.revision
-        assert len(result.responses) == len(txn.success if succeeded else txn.failure)
+        assert result == self.dumb.do(txn)
 
     @rule(op=ranges, back=st.sampled_from([None, 0, 1, 2, 3, 5, 8, -1]))
     def range(self, op: Range, back: int | None) -> None:
         if back is not None:
             op = structs.replace(op, revision=max(0, self.dumb.revision - back))
         try:
-            expected = self.dumb.range(op)
+            expected = self.dumb.do(op)
         except (CompactedError, FutureRevisionError) as error:
             try:
                 self.store.range_op(op)
@@ -136,9 +129,7 @@ class Beside(RuleBasedStateMachine):
                 assert str(raised) == str(error)
                 return
             raise AssertionError(f"{error} expected") from None
-        result = self.store.range_op(op)
-        assert (result.kvs, result.more, result.count) == expected
-        assert result.revision == self.dumb.revision
+        assert self.store.range_op(op) == expected
 
     @rule(back=st.sampled_from([-1, 0, 3, 5, 8, 12, 20]))
     def compact(self, back: int) -> None:

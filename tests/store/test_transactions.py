@@ -38,6 +38,20 @@ def test_nothing_is_written_when_any_operation_of_the_branch_is_refused() -> Non
     assert store.txn(Txn((Compare(b"a", "version", "=", 1),), (Put(b"b", b"", lease=7),))).succeeded is False
 
 
+def test_a_key_may_be_put_and_deleted_with_all_that_follow_it_as_etcd_lets_it() -> None:
+    store = Store()
+    seen: list[list[Event]] = []
+    store.watch(b"a", sink=seen.append)
+    result = store.txn(Txn((), (Put(b"a", b"1"), DeleteRange(b"a", b"\0"))))
+    assert (result.revision, store.keys, store.range(b"a", revision=2).kvs) == (2, 0, [])
+    assert [[(event.type, event.kv.mod_revision) for event in events] for events in seen] == [
+        [("PUT", 2), ("DELETE", 2)]
+    ]
+    store.txn(Txn((), (DeleteRange(b"a", b"\0"), Put(b"a", b"2"))))
+    store.compact(3)
+    assert [(kv.value, kv.create_revision, kv.version) for kv in store.range(b"a").kvs] == [(b"2", 3, 1)]
+
+
 @pytest.mark.parametrize(
     "ops",
     [
@@ -46,7 +60,7 @@ def test_nothing_is_written_when_any_operation_of_the_branch_is_refused() -> Non
         (Txn((), (Put(b"a", b""),), ()), Put(b"a", b"")),
         (Txn((), (), (DeleteRange(b"a"),)), Put(b"a", b"")),
         (Txn((), (Put(b"a", b""),)), Txn((), (), (Put(b"a", b""),))),
-        (DeleteRange(b"\0", b"\0"), Txn((), (Put(b"a", b""),), (Put(b"a", b""),))),
+        (DeleteRange(b"\0", b"z"), Txn((), (Put(b"a", b""),), (Put(b"a", b""),))),
     ],
 )
 def test_a_key_written_twice_is_refused(ops: tuple[Put | DeleteRange | Txn, ...]) -> None:
