@@ -145,9 +145,12 @@ class Disk:
         """Everything that was acknowledged, as a store that keeps its changes. Raises `DataDirDamagedError`."""
         try:
             snapshot = self._snapshot()
-            self._write(replace(self.state, starts=self.state.starts + 1))
         except sqlite3.Error as error:
             raise _refusal(self.data_dir, error) from None
+        try:
+            self._write(replace(self.state, starts=self.state.starts + 1))
+        except NoSpaceError:
+            pass  # to read, and to delete other files, there is room enough
         return Store.restore(snapshot, now=now, keeps_changes=True, txn_ops_max=txn_ops_max)
 
     def _snapshot(self) -> Snapshot:
