@@ -8,8 +8,9 @@ async with Cluster(nodes=3) as cluster:
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,56 +31,31 @@ from kubeloop.actors.container_runtime.sim import SimBackend
 from kubeloop.actors.controller_manager.actor import NAMES as CONTROLLER_NAMES
 from kubeloop.actors.controller_manager.actor import ControllerManager, PublishRootCa
 from kubeloop.actors.controller_manager.selection import select_controllers
-from kubeloop.actors.etcd.actor import EtcdActor
-from kubeloop.actors.etcd.kv import ActorKV
+from kubeloop.actors.etcd.messages import KV
+from kubeloop.actors.etcd_choice import ClusterEtcd, EtcdChoice, data_dir_of, options_of
 from kubeloop.actors.kube_proxy.actor import KubeProxy
 from kubeloop.actors.kube_proxy.messages import Connect, Connection
 from kubeloop.actors.kubelet.actor import Kubelet
+from kubeloop.actors.processes import (
+    CONTROL_PLANE,
+    CONTROL_PLANE_ACTORS,
+    NODE_ACTORS,
+    OPTIONAL,
+    Done,
+    Node,
+    NodeOptions,
+    Process,
+    process_name,
+    running_processes,
+)
 from kubeloop.actors.scheduler.actor import Scheduler
 from kubeloop.actors.security import Security
 from kubeloop.runtime.actor import Actor, ActorStopped
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.system import System
-from kubeloop.store.store import Store
 
-CONTROL_PLANE = "control-plane-0"
-CONTROL_PLANE_ACTORS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-NODE_ACTORS = ("container-runtime", "kubelet", "kube-proxy")
-OPTIONAL = ("kube-scheduler", "kube-controller-manager", "kubelet", "kube-proxy", "container-runtime")
 READY_TIMEOUT_SECONDS = 60.0
 EAGER_PROXIES_MAX = 100  # with more nodes a proxy begins to watch when it is first asked
-
-
-class NodeOptions(msgspec.Struct, frozen=True):
-    """One node: its name (default node-N), labels, taints as `key=value:Effect`, capacity as quantities.
-
-    >>> from kubeloop import Cluster, NodeOptions
-    >>> Cluster([NodeOptions(labels={"size": "big"}, capacity={"cpu": "64"})]).nodes[0].name
-    'node-1'
-    """
-
-    name: str = ""
-    labels: Mapping[str, str] = {}
-    taints: Sequence[str] = ()
-    capacity: Mapping[str, str] = {}
-
-
-class Process(msgspec.Struct, frozen=True):
-    """One process of the cluster at one moment; `holds` says in words what it has in memory."""
-
-    name: str
-    host: str
-    state: str
-    restarts: int
-    holds: str
-
-
-class Done:
-    """What has happened already; may be awaited, need not be."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
 
 
 class Cluster:
@@ -92,8 +68,13 @@ class Cluster:
     controllers: as kube-controller-manager's flag --controllers: ["*", "-job"].
     record_events: False leaves out the Normal events of pods, which cost more than the pods in large simulations.
     behaviors: image name -> what such containers do in "sim" (see container_runtime.sim).
+    data_dir: the folder in which state and secrets outlive the process; without it they are in memory.
+    etcd: EtcdOptions of the cluster's own etcd; or a real one: URLs of its members, or RemoteEtcd with TLS files.
+    etcd_prefix: the key below which all is kept, as kube-apiserver's --etcd-prefix; clusters may share an etcd.
 
-    Raises ValueError for names that it does not know. Leaving the `async with` ends every process and frees everything.
+    Raises ValueError for names that it does not know, and for options that contradict each other. Entering it raises
+    ConnectionError for a real etcd that does not answer, DataDirError and PkiError for a data_dir that cannot be used.
+    Leaving the `async with` ends every process and frees everything.
 
     >>> from kubeloop import Cluster, simulate
     >>> POD = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: example/a}]}}"
@@ -116,6 +97,9 @@ class Cluster:
         controllers: Sequence[str] = ("*",),
         behaviors: Mapping[str, Any] | None = None,
         record_events: bool = True,
+        data_dir: str | os.PathLike[str] | None = None,
+        etcd: EtcdChoice | None = None,
+        etcd_prefix: str = "/registry",
         node_monitor_grace_period_seconds: float = 40.0,
         node_lease_duration_seconds: float = 40.0,
     ) -> None:
@@ -130,13 +114,17 @@ class Cluster:
             msgspec.structs.replace(options, name=options.name or f"node-{number}")
             for number, options in enumerate(nodes, 1)
         )
+        self.data_dir = data_dir_of(data_dir)
         self.without = frozenset(process_name(name, OPTIONAL) for name in without)
         self.client: Client
         self.system: System
+        self.etcd: KV
         self._seed = seed
         self._controllers = tuple(controllers)
         self._record_events = record_events
         self._behaviors = dict(behaviors or {})
+        self._own_etcd = ClusterEtcd(options_of(etcd, self.data_dir))
+        self._etcd_prefix = etcd_prefix
         self._node_monitor_grace_period_seconds = node_monitor_grace_period_seconds
         self._node_lease_duration_seconds = node_lease_duration_seconds
         self._indexes = {options.name: number for number, options in enumerate(self.nodes, 1)}
@@ -169,14 +157,14 @@ class Cluster:
         await self._stack.__aexit__(kind, error, trace)
 
     async def _start(self) -> None:
+        self._stack.push_async_callback(self._own_etcd.close)
         self.system = await self._stack.enter_async_context(System(seed=self._seed))
         if self.runtime == "process":
             self._loopback = LoopbackBlock()
             self._stack.callback(self._loopback.close)
-        self._security = Security(self.system.clock)
-        store = Store()  # etcd's disk: outlives the process
-        await self.system.start(lambda: EtcdActor(store=store), name="etcd", host=CONTROL_PLANE)
-        self.etcd = self._etcd()
+        await self._own_etcd.start(self.system)
+        self.etcd = self._own_etcd.kv(self.system)
+        self._security = Security(self.system.clock, data_dir=self.data_dir, etcd_prefix=self._etcd_prefix)
         await self.system.start(self._apiserver, name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self._client(CONTROL_PLANE, "kubernetes-admin", ("system:masters",))
         if "kube-controller-manager" not in self.without:
@@ -225,13 +213,9 @@ class Cluster:
             user_agent=user.split(":")[-1],
         )
 
-    def _etcd(self) -> ActorKV:
-        etcd = self.system.ref("etcd", source_host=CONTROL_PLANE)
-        return ActorKV(etcd, network=self.system.network, host=CONTROL_PLANE)
-
     def _apiserver(self) -> Actor:
         assert self._security is not None
-        return ApiServer(self._etcd(), config=self._security.config)
+        return ApiServer(self._own_etcd.kv(self.system), config=self._security.config)
 
     def _controller_manager(self) -> Actor:
         assert self._security is not None
@@ -420,18 +404,12 @@ class Cluster:
 
     def processes(self) -> tuple[Process, ...]:
         """Every process: its name, host, state, restarts, and what it holds."""
-        return tuple(
-            Process(one.name, one.host, one.state, one.restarts, self._holds(one.name))
-            for one in self.system.statistics()
-        )
-
-    def _holds(self, name: str) -> str:
-        live = self.system.slot(name).live
-        describe = getattr(live.actor, "describe", None) if live is not None else None
-        return str(describe()) if describe is not None else ""
+        return running_processes(self.system)
 
     def _actor_name(self, process: str) -> str:
         kind, _, node = process.partition("/")
+        if kind == "etcd" and self._own_etcd.is_real:
+            raise ValueError("etcd is a real one, and no process of this cluster: it cannot be killed from here")
         name = process_name(kind, CONTROL_PLANE_ACTORS + NODE_ACTORS) + (f"/{node}" if node else "")
         running = [statistics.name for statistics in self.system.statistics()]
         if name not in running:
@@ -442,31 +420,6 @@ class Cluster:
         if self._folder is None:
             self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kubeloop-")))
         return self._folder
-
-
-class Node:
-    """A machine of the cluster, for faults."""
-
-    def __init__(self, system: System, name: str) -> None:
-        self.name = name
-        self._system = system
-
-    def crash(self) -> Done:
-        """The power goes: kubelet, proxy, runtime and every container of the node end at once, without a word."""
-        self._system.crash_host(self.name)
-        return Done()
-
-    def restart(self) -> Awaitable[None]:
-        """The power comes back; awaiting the answer waits until the node's processes are up."""
-        return self._system.spawn(self._system.start_host, self.name, name=f"restart {self.name}")
-
-
-def process_name(name: str, known: Sequence[str]) -> str:
-    """The full name of a process: "scheduler" is "kube-scheduler". Raises ValueError for others than `known`."""
-    for candidate in known:
-        if name in (candidate, candidate.removeprefix("kube-")):
-            return candidate
-    raise ValueError(f"unknown process {name!r}: one of {', '.join(known)}")
 
 
 def _is_ready(node: Any, tainted: bool) -> bool:

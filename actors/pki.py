@@ -1,7 +1,7 @@
 """The cluster's certificate authority, and the kubeconfig files that carry its certificates.
 
 Follows the PKI certificates and requirements page of the Kubernetes documentation: a client certificate's common name
-is the user, its organizations are the groups. Keys are P-256; nothing is written to disk but the kubeconfig asked for.
+is the user, its organizations are the groups. Keys are P-256. What is kept on disk, `pki_folder` keeps.
 `cryptography` is imported when a certificate is first made: an embedded cluster that serves no HTTPS never pays for it.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.clock import Clock, format_rfc3339
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -37,12 +37,19 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class CertificateAuthority:
-    """Signs the API server's certificate and its clients'."""
+    """Signs the API server's certificate and its clients'. A `key_pair` that was made before is taken up again.
 
-    def __init__(self, clock: Clock, common_name: str = "kubernetes") -> None:
+    Raises ValueError for one that is none, does not belong together, is no authority's, or has expired.
+    """
+
+    def __init__(self, clock: Clock, common_name: str = "kubernetes", *, key_pair: KeyPair | None = None) -> None:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         self._clock = clock
+        if key_pair is not None:
+            self.key_pair = key_pair
+            self._certificate, self._key = _authority_of(key_pair, clock.now())
+            return
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = self._sign(common_name, (), self._key, None, ca=True)
         self.key_pair = KeyPair(certificate=_pem(self._certificate), key=_key_pem(self._key))
@@ -132,6 +139,57 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _authority_of(pair: KeyPair, now: float) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+    except ValueError:
+        raise ValueError("there is no certificate in PEM in it") from None
+    key = private_key(pair.key)
+    if certificate.public_key() != key.public_key():
+        raise ValueError("the key is not the certificate's")
+    try:
+        is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_authority = False
+    if not is_authority:
+        raise ValueError("the certificate is no authority's")
+    ends = certificate.not_valid_after_utc.timestamp()
+    if ends <= now:
+        raise ValueError(f"the certificate has expired at {format_rfc3339(ends)}")
+    return certificate, key
+
+
+def new_private_key() -> bytes:
+    """PEM (PKCS 8)."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Raises ValueError for what is no P-256 key in PEM."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("there is no private key in PEM in it") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the key is not of the curve P-256")
+    return key
+
+
+def public_key(key: bytes) -> bytes:
+    """The public half of a private key, both PEM."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return private_key(key).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubeloop.actors.apiserver.config import ApiServerConfig
@@ -11,30 +12,55 @@ from kubeloop.runtime.clock import Clock
 
 if TYPE_CHECKING:
     from kubeloop.actors.pki import CertificateAuthority
+    from kubeloop.actors.pki_folder import Secrets
+
+ADMIN = UserInfo(name="kubernetes-admin", groups=("system:masters", "system:authenticated"))
 
 
 class Security:
-    """The cluster's CA, service account key and administrator; keys are made when first needed."""
+    """The cluster's CA, service account key and administrator; keys are made when first needed.
 
-    def __init__(self, clock: Clock) -> None:
+    With `data_dir` they are kept in its folder `pki`, and those found there are used. Raises PkiError for damaged ones.
+    """
+
+    def __init__(self, clock: Clock, *, data_dir: Path | None = None, etcd_prefix: str = "/registry") -> None:
         self._clock = clock
-        self.token = f"{clock.random.getrandbits(256):064x}"
-        admin = UserInfo(name="kubernetes-admin", groups=("system:masters", "system:authenticated"))
-        self.config = ApiServerConfig(tokens={self.token: admin}, signing_key=self.signing_key)
+        self._data_dir = data_dir
+        found = None
+        if data_dir is not None and data_dir.exists():
+            from kubeloop.actors import pki_folder
+
+            found = pki_folder.load(data_dir, clock)
+        if found is not None:
+            self.__dict__["secrets"] = found
+            tokens = found.tokens
+        else:
+            tokens = {f"{clock.random.getrandbits(256):064x}": ADMIN}
+        self.token = next(iter(tokens))
+        self.config = ApiServerConfig(tokens=tokens, signing_key=self.signing_key, etcd_prefix=etcd_prefix)
 
     @cached_property
-    def authority(self) -> CertificateAuthority:
-        from kubeloop.actors.pki import CertificateAuthority
+    def secrets(self) -> Secrets:
+        from kubeloop.actors import pki, pki_folder
 
-        return CertificateAuthority(self._clock)
+        authority = pki.CertificateAuthority(self._clock)
+        key = authority.key_pair.key if self._data_dir is None else pki.new_private_key()
+        secrets = pki_folder.Secrets(authority, key, dict(self.config.tokens))
+        if self._data_dir is not None:
+            pki_folder.save(self._data_dir, secrets)
+        return secrets
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        return self.secrets.authority
 
     def signing_key(self) -> bytes:
         """The private key of service account tokens, PEM."""
-        return self.authority.key_pair.key
+        return self.secrets.signing_key
 
     def root_ca(self) -> str:
         """The CA's certificate, PEM; "" as long as nothing has needed a CA."""
-        return self.authority.certificate.decode() if "authority" in self.__dict__ else ""
+        return self.authority.certificate.decode() if "secrets" in self.__dict__ else ""
 
     def kubeconfig(self, url: str) -> str:
         from kubeloop.actors.pki import kubeconfig_text

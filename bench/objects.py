@@ -2,7 +2,7 @@
 
 from kubeloop.actors.api.core_v1 import Container, Pod, PodSpec, ResourceRequirements
 from kubeloop.actors.api.meta_v1 import ObjectMeta
-from kubeloop.actors.cluster import NodeOptions
+from kubeloop.actors.processes import NodeOptions
 
 CONTAINERS = (
     Container(

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from kubeloop.actors.client.reconcile import ReconcileLoop as ReconcileLoop
     from kubeloop.actors.client.reconcile import Result as Result
     from kubeloop.actors.cluster import Cluster as Cluster
-    from kubeloop.actors.cluster import NodeOptions as NodeOptions
+    from kubeloop.actors.etcd.options import EtcdOptions as EtcdOptions
+    from kubeloop.actors.etcd.remote_options import RemoteEtcd as RemoteEtcd
+    from kubeloop.actors.processes import NodeOptions as NodeOptions
     from kubeloop.runtime.simulation import simulate as simulate
 
 __version__ = "0.1.0"
@@ -32,10 +34,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Client": "kubeloop.actors.client.client",
     "Cluster": "kubeloop.actors.cluster",
+    "EtcdOptions": "kubeloop.actors.etcd.options",
     "Informer": "kubeloop.actors.client.informer",
     "InformerFactory": "kubeloop.actors.client.informer",
-    "NodeOptions": "kubeloop.actors.cluster",
+    "NodeOptions": "kubeloop.actors.processes",
     "ReconcileLoop": "kubeloop.actors.client.reconcile",
+    "RemoteEtcd": "kubeloop.actors.etcd.remote_options",
     "Result": "kubeloop.actors.client.reconcile",
     "StatusError": "kubeloop.actors.api.errors",
     "simulate": "kubeloop.runtime.simulation",
@@ -43,10 +47,12 @@ _HOMES = {
 __all__ = [
     "Client",
     "Cluster",
+    "EtcdOptions",
     "Informer",
     "InformerFactory",
     "NodeOptions",
     "ReconcileLoop",
+    "RemoteEtcd",
     "Result",
     "StatusError",
     "__version__",

@@ -21,6 +21,11 @@ class EtcdOptions(Struct, frozen=True):
         below 0 no limit. Memory alone has no quota.
     auto_compaction_mode, auto_compaction_retention: "periodic" keeps the history of that many seconds, "revision" that
         many revisions; retention 0 never compacts by itself.
+
+    >>> from kubeloop import Cluster, EtcdOptions
+    >>> etcd = EtcdOptions(auto_compaction_mode="revision", auto_compaction_retention=10_000)
+    >>> len(Cluster(nodes=2, etcd=etcd).nodes)
+    2
     """
 
     name: str = "default"
