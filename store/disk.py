@@ -14,7 +14,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -29,6 +29,7 @@ from kubeloop.store.errors import (
     DiskFailedError,
     NoSpaceError,
 )
+from kubeloop.store.history import newest_of_each_key
 from kubeloop.store.model import DELETE, PUT, Event, KeyValue, kv_checksum
 from kubeloop.store.snapshot import Snapshot
 from kubeloop.store.store import TXN_OPS_MAX, Store
@@ -48,6 +49,11 @@ CREATE TABLE kv (position INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT
 CREATE TABLE lease (id INTEGER PRIMARY KEY, ttl_seconds INTEGER NOT NULL);
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, checksum INTEGER NOT NULL);
 """
+
+
+Subs: TypeAlias = dict[tuple[int, bytes, int], int]
+"""The place in its transaction of each row that is not the first of its revision: by revision, key and version. When a
+transaction deletes a key, puts it and deletes it again, -1 is the version of the second tombstone."""
 
 
 class State(Struct, frozen=True):
@@ -75,7 +81,7 @@ class Disk:
         self.data_dir = data_dir
         self.size_bytes = self.size_in_use_bytes = 0
         self._garbage: deque[tuple[int, int]] = deque()  # (position, checksum) of rows that nobody can read
-        self._subs: dict[tuple[int, bytes], int] = {}  # of rows that are not the first of their revision
+        self._subs: Subs = {}
         self._backups = 0
         path = data_dir / FILE
         try:
@@ -157,9 +163,11 @@ class Disk:
         state, compacted = self.state, self.state.compact_revision
         sub_mask, subs, garbage = (1 << SUB_BITS) - 1, self._subs, self._garbage
         living: dict[bytes, KeyValue] = {}
+        tombstones: dict[bytes, KeyValue] = {}  # written at the compact revision
         base: list[KeyValue] | None = None
         log: list[Event] = []
         rows = digest = 0
+        first = KeyValue(b"", b"", 0, 0, 0)
         for position, key, value, create_revision, version, lease, checksum in self._connection.execute(
             "SELECT position, key, value, create_revision, version, lease, checksum FROM kv ORDER BY position"
         ):
@@ -171,10 +179,13 @@ class Disk:
                 raise DataDirDamagedError(f"{self.data_dir / FILE}: a row of revision {revision} has a wrong checksum")
             rows += 1
             digest += checksum
-            if sub:
-                subs[revision, key] = sub
+            if not sub:
+                first = kv
+            elif version or revision >= compacted:
+                _keep_sub(subs, kv, sub, first)
             if base is None and revision > compacted:
                 base = list(living.values())
+                log = newest_of_each_key(log)
             previous = living.get(key)
             if version:
                 living[key] = kv
@@ -187,12 +198,19 @@ class Disk:
                 log.append(Event(PUT if version else DELETE, kv, previous))
             elif not version:
                 garbage.append((position, checksum))
+            if revision == compacted:
+                if key in tombstones:  # deleted and put by one transaction
+                    garbage.append(self._row(tombstones.pop(key)))
+                if not version:
+                    tombstones[key] = kv
         leases = self._connection.execute("SELECT id, ttl_seconds FROM lease ORDER BY id").fetchall()
         rows += len(leases)
         digest += sum(_lease_checksum(*lease) for lease in leases)
         if (rows, digest) != (state.rows, state.digest):
             raise DataDirDamagedError(f"{self.data_dir / FILE} holds {rows} rows, not the {state.rows} it was given")
-        base = sorted(living.values() if base is None else base, key=lambda kv: kv.key)
+        if base is None:
+            base, log = list(living.values()), newest_of_each_key(log)
+        base.sort(key=lambda kv: kv.key)
         return Snapshot(state.revision, compacted, base, log, leases)
 
     # Writing
@@ -205,7 +223,7 @@ class Disk:
         """
         state = self.state
         rows: list[Any] = []
-        subs: dict[tuple[int, bytes], int] = {}
+        subs: Subs = {}
         granted: list[tuple[int, int]] = []
         revoked: list[tuple[int, int]] = []
         revision, compact_revision, digest, count = state.revision, state.compact_revision, state.digest, state.rows
@@ -220,7 +238,7 @@ class Disk:
                     digest += checksum
                     count += 1
                     if sub:
-                        subs[revision, kv.key] = sub
+                        _keep_sub(subs, kv, sub, change.events[0].kv)
             elif type(change) is Granted:
                 granted.append((change.lease.id, change.lease.ttl_seconds))
             elif type(change) is Revoked:
@@ -304,7 +322,10 @@ class Disk:
 
     def _row(self, kv: KeyValue) -> tuple[int, int]:
         """A version's position and checksum. It leaves the table of places: nobody asks for it twice."""
-        sub = self._subs.pop((kv.mod_revision, kv.key), 0)
+        subs, revision, key, version = self._subs, kv.mod_revision, kv.key, kv.version
+        sub = subs.pop((revision, key, version), None)
+        if sub is None:
+            sub = 0 if version else subs.pop((revision, key, -1), 0)
         return kv.mod_revision << SUB_BITS | sub, kv_checksum(kv, sub)
 
     def measure(self) -> None:
@@ -415,6 +436,16 @@ class _Transaction:
 def _encoded(state: State) -> tuple[bytes, int]:
     body = msgspec.json.encode(state)
     return body, crc32(body)
+
+
+def _keep_sub(subs: Subs, kv: KeyValue, sub: int, first: KeyValue) -> None:
+    """`first` is the transaction's first row: when it is the tombstone of a key that is now put, its place is kept too,
+    since there may be a second tombstone."""
+    revision, key, version = kv.mod_revision, kv.key, kv.version
+    if version and not first.version and first.key == key and first.mod_revision == revision:
+        subs[revision, key, 0] = 0
+    name = revision, key, version
+    subs[name if name not in subs else (revision, key, -1)] = sub
 
 
 def _lease_checksum(lease_id: int, ttl_seconds: int) -> int:

@@ -9,6 +9,12 @@ from kubeloop.store.model import DELETE, Event, KeyValue
 _mod_revision_of = attrgetter("kv.mod_revision")
 
 
+def newest_of_each_key(events: list[Event]) -> list[Event]:
+    """One transaction's events without those that later ones of it undid: a key deleted and put, or put and deleted."""
+    newest = {event.kv.key: event for event in events}
+    return events if len(newest) == len(events) else [event for event in events if newest[event.kv.key] is event]
+
+
 class History:
     """Events from the oldest revision that can be watched on. Those of one revision are one transaction, in order."""
 
@@ -23,24 +29,29 @@ class History:
         return bisect_left(self.events, revision, key=_mod_revision_of)
 
     def forget_before(self, revision: int) -> None:
-        """Drop older events, and what the keys written at `revision` held before."""
-        unreadable = self.position(revision)
-        del self.events[:unreadable]
-        self.dropped += unreadable
-        for index in range(self.position(revision + 1)):
-            event = self.events[index]
-            self.events[index] = Event(event.type, event.kv)
+        """Drop older events, what the keys written at `revision` held before, and what it undid itself."""
+        first, last = self.position(revision), self.position(revision + 1)
+        left = [Event(event.type, event.kv) for event in newest_of_each_key(self.events[first:last])]
+        self.dropped += last - len(left)
+        self.events[:last] = left
 
     def unreadable(self, previous: int, revision: int) -> Iterator[KeyValue]:
         """The versions that compaction at `revision`, after one at `previous`, lets nobody read any more.
 
         To be asked before `forget_before`. Tombstones at `revision` itself are spared: they can be watched.
         """
-        for event in self.events[self.position(previous) : self.position(revision + 1)]:
-            if event.prev_kv is not None and event.kv.mod_revision > previous:
-                yield event.prev_kv
-            if event.type == DELETE and event.kv.mod_revision < revision:
+        left_before, following, end = (self.position(number) for number in (previous, previous + 1, revision + 1))
+        for event in newest_of_each_key(self.events[left_before:following]):
+            if event.type == DELETE:
                 yield event.kv
+        spared = newest_of_each_key(self.events[max(following, self.position(revision)) : end])
+        tombstones = {event.kv.key for event in spared if event.type == DELETE}
+        for event in reversed(self.events[following:end]):
+            if event.prev_kv is not None:
+                yield event.prev_kv
+            if event.type == DELETE and not (event.kv.mod_revision == revision and event.kv.key in tombstones):
+                yield event.kv
+            tombstones.discard(event.kv.key)
 
     def undo(self, events: list[Event]) -> None:
         """Take the newest transaction back."""

@@ -1,7 +1,7 @@
 """Ranges and compares: questions to a key space, as pure functions.
 
 Follows the KV part of etcd's v3 API reference; the min/max revisions and the sort order are applied after all keys of
-the range were found, then the limit. A sort target without an order sorts only what the limit has left. All as etcd does.
+the range were found, then the limit. A sort target without an order sorts only what the limit has left. As etcd does.
 """
 
 from collections.abc import Callable

@@ -78,7 +78,7 @@ counts = st.sampled_from([1, 125, 126, 127, 128, 129])
 too_large_txns = st.builds(
     lambda outer, nested, other: Txn(
         [Compare(b"a", "version", ">", 0)],
-        [Range(b"a")] * outer + [Txn((), [Range(b"b")] * nested)],
+        [*[Range(b"a")] * outer, Txn((), [Range(b"b")] * nested)],
         [Range(b"c")] * other,
     ),
     counts,

@@ -5,8 +5,8 @@ request's shape, then (in the branches that run) puts, then ranges. Only keys wr
 its business.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from kubeloop.store.errors import (
     CompactedError,
@@ -38,7 +38,7 @@ from kubeloop.store.model import (
 
 State = dict[bytes, KeyValue]
 TXN_OPS_MAX = 128
-RESULTS = {
+RESULTS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda a, b: a == b,
     "!=": lambda a, b: a != b,
     ">": lambda a, b: a > b,
