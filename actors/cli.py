@@ -58,6 +58,25 @@ def up(
         str, typer.Option(metavar="LIST", help="Controllers to run: '*', or with exceptions '*,-job'.")
     ] = "*",
     seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder in which state, certificates and tokens outlive the process."),
+    ] = None,
+    etcd: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A member of a real etcd; several, or with commas. Needs the extra etcd."),
+    ] = None,
+    etcd_prefix: Annotated[str, typer.Option(help="The key below which all is kept.")] = "/registry",
+    etcd_cafile: Annotated[str, typer.Option(metavar="FILE", help="Authority of the real etcd's members.")] = "",
+    etcd_certfile: Annotated[str, typer.Option(metavar="FILE", help="Client certificate for the real etcd.")] = "",
+    etcd_keyfile: Annotated[str, typer.Option(metavar="FILE", help="Its key.")] = "",
+    listen_client_url: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Where the cluster's own etcd serves etcd's API. Needs the extra etcd."),
+    ] = None,
+    quota_backend_bytes: Annotated[
+        int, typer.Option(help="Size on disk beyond which etcd refuses writes; 0 is 2 GiB, below 0 none.")
+    ] = 0,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run a cluster until interrupted. Prints a line that begins with `ready` when clients can come."""
@@ -70,24 +89,69 @@ def up(
             nodes=nodes,
             runtime=runtime,  # type: ignore[arg-type]
             seed=seed,
-            without=[name for item in without or () for name in item.split(",")],
+            without=comma_separated(without),
             controllers=controllers.split(","),
+            data_dir=data_dir,
+            etcd=etcd_of(
+                comma_separated(etcd),
+                (etcd_cafile, etcd_certfile, etcd_keyfile),
+                comma_separated(listen_client_url),
+                quota_backend_bytes,
+            ),
+            etcd_prefix=etcd_prefix,
         )
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise fail(str(error)) from None
     run(_up(cluster, port, kubeconfig))
 
 
+def comma_separated(given: list[str] | None) -> list[str]:
+    return [name.strip() for item in given or () for name in item.split(",")]
+
+
+def etcd_of(
+    endpoints: list[str], tls_files: tuple[str, str, str], listen_client_urls: list[str], quota_backend_bytes: int
+) -> Any:
+    """What `Cluster(etcd=...)` takes. `tls_files`: CA, certificate, key. Raises ValueError."""
+    from kubeloop.actors.etcd.options import EtcdOptions
+    from kubeloop.actors.etcd.remote_options import RemoteEtcd
+
+    if not endpoints:
+        if any(tls_files):
+            raise ValueError("--etcd-cafile, --etcd-certfile and --etcd-keyfile are for a real etcd: give --etcd URL")
+        return EtcdOptions(listen_client_urls=tuple(listen_client_urls), quota_backend_bytes=quota_backend_bytes)
+    if listen_client_urls or quota_backend_bytes:
+        raise ValueError("--listen-client-url and --quota-backend-bytes are the own etcd's: not beside --etcd")
+    return RemoteEtcd(tuple(endpoints), *tls_files)
+
+
 async def _up(cluster: Any, port: int, kubeconfig: Path) -> None:
     stop = stop_event()
-    async with cluster:
+    async with contextlib.AsyncExitStack() as stack:
+        await _enter(cluster, stack)
         try:
             path = await cluster.serve(port=port, kubeconfig=kubeconfig)
         except OSError as error:
             what = f"write {error.filename}" if error.filename else f"serve on 127.0.0.1:{port}"
             raise fail(f"cannot {what}: {error.strerror or error}") from None
-        print(f"ready: {cluster.url}, {len(cluster.nodes)} nodes; export KUBECONFIG={path.resolve()}", flush=True)
+        etcd = f", etcd at {', '.join(cluster.etcd_urls)}" if cluster.etcd_urls else ""
+        ready = f"ready: {cluster.url}, {len(cluster.nodes)} nodes{etcd}"
+        print(f"{ready}; export KUBECONFIG={path.resolve()}", flush=True)
         await stop.wait()
+
+
+async def _enter(cluster: Any, stack: contextlib.AsyncExitStack) -> None:
+    """Starts the cluster; what keeps it from starting is said in one line."""
+    from kubeloop.actors.etcd.messages import EtcdError
+    from kubeloop.actors.pki_folder import PkiError
+    from kubeloop.store.errors import DataDirError
+
+    try:
+        await stack.enter_async_context(cluster)
+    except (DataDirError, PkiError, EtcdError, ImportError, ConnectionError) as error:
+        raise fail(str(error)) from None
+    except OSError as error:
+        raise fail(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
 
 
 @app.command()

@@ -164,6 +164,7 @@ class Cluster:
             self._stack.callback(self._loopback.close)
         await self._own_etcd.start(self.system)
         self.etcd = self._own_etcd.kv(self.system)
+        await self._continue_chance()
         self._security = Security(self.system.clock, data_dir=self.data_dir, etcd_prefix=self._etcd_prefix)
         await self.system.start(self._apiserver, name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self._client(CONTROL_PLANE, "kubernetes-admin", ("system:masters",))
@@ -175,6 +176,12 @@ class Cluster:
             await self._start_node(options)
         if self.nodes and "kubelet" not in self.without:
             await self._wait_for_nodes()
+
+    async def _continue_chance(self) -> None:
+        """On state from before, equal seeds must not give the names and UIDs that are taken already."""
+        revision = (await self.etcd.range(b"\0")).revision
+        if revision > 1:
+            self.system.clock.reseed(f"from revision {revision}")
 
     async def _start_node(self, options: NodeOptions) -> None:
         factories: dict[str, Callable[[], Actor]] = {
@@ -401,6 +408,11 @@ class Cluster:
         if name not in names:
             raise ValueError(f"no node {name!r}: this cluster has {', '.join(names) or 'none'}")
         return Node(self.system, name)
+
+    @property
+    def etcd_urls(self) -> tuple[str, ...]:
+        """Where etcd's own API is served: by a real etcd, or by the cluster's own on its `listen_client_urls`."""
+        return self._own_etcd.urls
 
     def processes(self) -> tuple[Process, ...]:
         """Every process: its name, host, state, restarts, and what it holds."""

@@ -46,6 +46,7 @@ def options_of(etcd: EtcdChoice | None, data_dir: Path | None) -> EtcdOptions | 
             raise ValueError("data_dir is the cluster's, which keeps its certificates there too: Cluster(data_dir=...)")
         if data_dir is None and options.quota_backend_bytes:
             raise ValueError("quota_backend_bytes limits the data on disk: it needs data_dir")
+        check_listening(options)
         folder = data_dir / ETCD_FOLDER if data_dir is not None else None
         return msgspec.structs.replace(options, data_dir=folder)
     endpoints = [etcd] if isinstance(etcd, str) else list(etcd)
@@ -54,11 +55,39 @@ def options_of(etcd: EtcdChoice | None, data_dir: Path | None) -> EtcdOptions | 
     return RemoteEtcd(tuple(one.strip() for endpoint in endpoints for one in endpoint.split(",")))
 
 
+def check_listening(options: EtcdOptions) -> None:
+    """Raises ValueError for URLs that cannot be listened on, ImportError where aetcd is needed and not installed."""
+    if not options.listen_client_urls:
+        return
+    from kubeloop.actors.etcd.server import address_of
+
+    for url in options.listen_client_urls:
+        scheme, _, _ = address_of(url)
+        if scheme == "https" and not (options.cert_file and options.key_file):
+            raise ValueError(f"{url} needs cert_file and key_file")
+
+
+class ListeningEtcd(EtcdActor):
+    """An etcd that also serves its own API."""
+
+    async def on_start(self) -> None:
+        from kubeloop.actors.etcd.server import EtcdServer
+
+        await super().on_start()
+        self.server = EtcdServer(self)
+        await self.server.start()
+
+    async def on_stop(self) -> None:
+        await self.server.close()
+        await super().on_stop()
+
+
 class ClusterEtcd:
     """The etcd of one cluster. `urls`: where it is spoken to over gRPC; none where it is not."""
 
     def __init__(self, options: EtcdOptions | RemoteEtcd) -> None:
         self.options = options
+        self.urls: tuple[str, ...] = options.endpoints if isinstance(options, RemoteEtcd) else ()
         self._remote: RemoteKV | None = None
 
     @property
@@ -78,7 +107,19 @@ class ClusterEtcd:
         if virtual and options.listen_client_urls:
             raise RuntimeError("listen_client_urls have no place in virtual time: real clients belong in a real loop")
         memory = Store(txn_ops_max=options.max_txn_ops) if options.data_dir is None else None  # outlives the process
-        await system.start(lambda: EtcdActor(options, store=memory), name="etcd", host=CONTROL_PLANE)
+        self.urls = ()
+        if not options.listen_client_urls:
+            await system.start(lambda: EtcdActor(options, store=memory), name="etcd", host=CONTROL_PLANE)
+            return
+
+        def listening() -> EtcdActor:
+            bound = msgspec.structs.replace(options, listen_client_urls=self.urls or options.listen_client_urls)
+            return ListeningEtcd(bound, store=memory)
+
+        await system.start(listening, name="etcd", host=CONTROL_PLANE)
+        live = system.slot("etcd").live
+        assert live is not None and isinstance(live.actor, ListeningEtcd)
+        self.urls = tuple(live.actor.server.urls)  # a restarted one listens on the same ports
 
     async def _connect(self, options: RemoteEtcd, system: System) -> None:
         from kubeloop.actors.etcd.remote import RemoteKV

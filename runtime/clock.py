@@ -71,6 +71,12 @@ class Clock:
             for at in range(0, len(digits), 32)
         ]
 
+    def reseed(self, salt: str) -> None:
+        """`random` and `uuid4` begin another sequence, told by the seed and `salt`. Without a seed nothing happens."""
+        if self.seed is not None:
+            self.random.seed(f"{self.seed} {salt}")
+            self._uuids.clear()
+
     def stream(self, name: str) -> random.Random:
         """A source of chance of its own, so that who uses it disturbs nobody else's numbers."""
         return random.Random(None if self.seed is None else f"{self.seed} {name}")

@@ -82,14 +82,16 @@ class ApiServer(Actor):
 
     async def reconnect(self, error: Exception | None) -> None:
         """The watch of etcd has ended: until it is resumed caches stand still, and what must be new is refused."""
+        self.context.log.warning("etcd_watch_ended", error=str(error))
         failures = 0
         while True:
             try:
-                return await self.storage.connect()
-            except (ReplyError, ActorStopped, Unreachable) as again:
-                self.context.log.warning("etcd_watch_ended", error=str(error), now=str(again))
-            await self.context.clock.sleep(RECONNECT.delay_seconds(failures))
-            failures += 1
+                await self.storage.connect()
+                break
+            except (ReplyError, ActorStopped, Unreachable):
+                await self.context.clock.sleep(RECONNECT.delay_seconds(failures))
+                failures += 1
+        self.context.log.info("etcd_watch_resumed", failures=failures)
 
     # handled messages
 

@@ -6,8 +6,11 @@ In process the body is the object already. Over HTTP it is bytes: JSON or YAML, 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from kubeloop.actors.api import codec, meta
 from kubeloop.actors.api.errors import FieldError, StatusError, bad_request, invalid, unsupported_media_type
+from kubeloop.actors.apiserver import known_types
 from kubeloop.actors.apiserver.go_json import syntax_error, with_valid_text
 from kubeloop.actors.apiserver.messages import Request
 
@@ -16,6 +19,7 @@ YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 ACCEPTED = f"{JSON}, {YAML}, {PROTOBUF}"
 SUMMARY_BYTES_MAX = 30
+SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 GO_TYPE_META = (
     'json: cannot unmarshal {} into Go value of type struct {{ APIVersion string "json:\\"apiVersion,omitempty\\""; '
     'Kind string "json:\\"kind,omitempty\\"" }}'
@@ -65,10 +69,10 @@ def read(request: Request, expected: Expected, field_validation: str, warnings: 
     body = request.body
     if not isinstance(body, bytes):
         if type(body) is dict and expected.type is not None:
-            check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected)
+            check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected, body)
             return decoded(body, expected, field_validation, warnings)
         if expected.prune is not None:
-            check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected)
+            check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected, body)
             return expected.prune(body)[0]
         return body
     type_ = media_type(request.content_type) or JSON
@@ -102,10 +106,10 @@ def read_json(body: bytes, expected: Expected, field_validation: str, warnings: 
                 return decoded({}, expected, field_validation, warnings)
             text = GO_TYPE_META.format(go_kind(body))
             raise unrecognized(expected, f"couldn't get version/kind; json parse error: {text}", body) from None
-        check_gvk(text_of(document, "apiVersion"), text_of(document, "kind"), expected)
+        check_gvk(text_of(document, "apiVersion"), text_of(document, "kind"), expected, body)
         raise cannot_be_handled(expected, str(error)) from None
     api_version, kind = meta.api_version_and_kind(found.obj)
-    check_gvk(api_version, kind, expected)
+    check_gvk(api_version, kind, expected, body)
     return pruned(found, expected, field_validation, warnings)
 
 
@@ -120,10 +124,10 @@ def read_protobuf(body: bytes, expected: Expected, field_validation: str, warnin
         document = decode(body, expected.type)
     except ProtobufError as error:
         if error.kind:
-            check_gvk(error.api_version, error.kind, expected)
+            check_gvk(error.api_version, error.kind, expected, body)
             raise cannot_be_handled(expected, str(error)) from None
         raise unrecognized(expected, str(error), body) from None
-    check_gvk(document["apiVersion"], document["kind"], expected)
+    check_gvk(document["apiVersion"], document["kind"], expected, body)
     return decoded(document, expected, field_validation, warnings)
 
 
@@ -140,7 +144,7 @@ def read_yaml(body: bytes, expected: Expected, field_validation: str, warnings: 
         raise unrecognized(
             expected, "couldn't get version/kind; json parse error: " + GO_TYPE_META.format("string"), body
         )
-    check_gvk(text_of(document, "apiVersion"), text_of(document, "kind"), expected)
+    check_gvk(text_of(document, "apiVersion"), text_of(document, "kind"), expected, body)
     if duplicates and field_validation == "Strict":
         lines = "".join(f"\n  {line}" for line in duplicates)
         raise cannot_be_handled(expected, f"strict decoding error: yaml: unmarshal errors:{lines}")
@@ -161,18 +165,13 @@ def pruned(found: Any, expected: Expected, field_validation: str, warnings: list
     """The decoded object; what is unknown in it is told."""
     obj, unknown = found.obj, list(found.unknown)
     if expected.prune is not None:
-        check_custom(obj, expected)
-        obj, dropped = expected.prune(obj)
+        try:
+            obj, dropped = expected.prune(obj)
+        except ValueError as error:  # crd_schema.WrongEmbedded
+            raise cannot_be_handled(expected, str(error)) from None
         unknown += dropped
     report(unknown, found.duplicates, expected, field_validation, warnings)
     return obj
-
-
-def check_custom(obj: Any, expected: Expected) -> None:
-    """Custom resources have to say what they are."""
-    for field in ("apiVersion", "kind"):
-        if not obj.get(field):
-            raise bad_request(f"Object '{field.capitalize()}' is missing in 'unstructured object has no {field}'")
 
 
 def report(
@@ -187,32 +186,45 @@ def report(
     warnings.extend(texts)
 
 
-def check_custom_gvk(api_version: str, kind: str, expected: Expected) -> None:
-    if kind and kind != expected.kind and api_version == expected.api_version:
-        wrong = FieldError("FieldValueInvalid", "kind", kind, f"must be {expected.kind}")
-        raise invalid(expected.group, kind, "", [wrong])
-    if api_version and api_version != expected.api_version:
-        text = f"the API version in the data ({api_version}) does not match the expected API version"
-        raise bad_request(f"{text} ({expected.api_version})")
+def check_custom_gvk(api_version: str, kind: str, expected: Expected, body: Any) -> None:
+    """Custom resources have to say what they are. Another kind of this version is found wrong by validation."""
+    if not kind:
+        body = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        raise unrecognized(expected, f"Object 'Kind' is missing in '{body.decode('utf-8', 'replace')}'", body)
+    if api_version != expected.api_version:
+        raise other_version(api_version, expected)
 
 
-def check_gvk(api_version: str, kind: str, expected: Expected) -> None:
+def other_version(api_version: str, expected: Expected) -> StatusError:
+    text = f"the API version in the data ({api_version}) does not match the expected API version"
+    return bad_request(f"{text} ({expected.api_version})")
+
+
+def check_gvk(api_version: str, kind: str, expected: Expected, body: Any) -> None:
     """Raises 400 when the body says that it is something else. Saying nothing is fine."""
     if expected.prune is not None:
-        return check_custom_gvk(api_version, kind, expected)
+        return check_custom_gvk(api_version, kind, expected, body)
     if expected.unversioned and kind == expected.kind:
         return None
-    if kind and api_version and (kind, api_version) != (expected.kind, expected.api_version):
-        if kind != expected.kind:
-            group, _, version = api_version.rpartition("/")
-            own = expected.group.partition(".")[0] or "core"
-            theirs = f"{version}.{kind}"
-            text = f"converting ({theirs}) to ({own}.{expected.kind}): unknown conversion"
-            raise bad_request(f'{kind} in version "{version}" cannot be handled as a {expected.kind}: {text}')
-        group, _, version = api_version.rpartition("/")
-        shown = f"{group}/{version}" if group else version
-        text = f'no kind "{kind}" is registered for version "{shown}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
-        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {expected.kind}: {text}')
+    kind, api_version = kind or expected.kind, api_version or expected.api_version
+    if (kind, api_version) == (expected.kind, expected.api_version):
+        return None
+    group, _, version = api_version.rpartition("/")
+    if "/" in group:
+        raise unrecognized(expected, f"unexpected GroupVersion string: {api_version}", body)
+    if not known_types.is_registered(api_version, kind):
+        text = f'no kind "{kind}" is registered for version "{api_version}" in scheme "{SCHEME}"'
+    elif known_types.converts(group, kind, expected.group, expected.kind):
+        raise other_version(api_version, expected)
+    else:
+        own, theirs = package_of(expected.group), f"{version}.{kind}"
+        text = f"converting ({theirs}) to ({own}.{expected.kind}): unknown conversion"
+    raise bad_request(f'{kind} in version "{version}" cannot be handled as a {expected.kind}: {text}')
+
+
+def package_of(group: str) -> str:
+    """The Go package of a group's internal types, as conversions name it."""
+    return group.partition(".")[0] or "core"
 
 
 def cannot_be_handled(expected: Expected, text: str) -> StatusError:
@@ -221,7 +233,8 @@ def cannot_be_handled(expected: Expected, text: str) -> StatusError:
     )
 
 
-def unrecognized(expected: Expected, text: str, body: bytes) -> StatusError:
+def unrecognized(expected: Expected, text: str, body: Any) -> StatusError:
+    body = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return bad_request(
         f"the object provided is unrecognized (must be of type {expected.kind}): {text} ({summary(body)})"
     )

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from kubeloop.actors.api import codec, meta
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.api.resources import ResourceType
-from kubeloop.actors.apiserver import crd_schema, limits
+from kubeloop.actors.apiserver import crd_schema, crd_validation, limits
 from kubeloop.actors.apiserver.call import Call, Route
+from kubeloop.actors.apiserver.crd_names import established, settled, with_conditions
 from kubeloop.actors.apiserver.messages import Request, UserInfo, WatchEvent
 from kubeloop.actors.apiserver.registry.catalog import Served
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext, Subresource
@@ -82,6 +83,7 @@ class CustomResources:
         name = meta.name(event.object)
         if event.type == "DELETED":
             self._forget(name)
+            self._reconsider(event.object.spec.group)
         else:
             self._serve(event.object)
 
@@ -95,7 +97,7 @@ class CustomResources:
         going = crd.metadata.deletion_timestamp is not None
         if going and CLEANUP in crd.metadata.finalizers:
             self._tell(CleanUp(name))
-        elif not established(crd):
+        elif not settled(crd):
             self._tell(Establish(name))
         spec = crd.spec
         store = self._stores.get(name)
@@ -149,7 +151,7 @@ class CustomResources:
         store = self._definitions()
         for _ in range(limits.patch_retries_max):
             entry = store.cache.get(name)
-            if entry is None or established(entry.object):
+            if entry is None or settled(entry.object):
                 return
             others = [one.object for one in store.cache.select() if one.key != name]
             crd = with_conditions(entry.object, others, self._server.context.clock.now_rfc3339())
@@ -157,7 +159,13 @@ class CustomResources:
                 return
             crd = replace(crd, metadata=replace(crd.metadata, resource_version=None))
             if await store.replace(entry, crd) is not None:
-                return
+                return self._reconsider(crd.spec.group)
+
+    def _reconsider(self, group: str) -> None:
+        """Names of the group may have become free: whoever waits for some looks again."""
+        for entry in self._definitions().cache.select():
+            if entry.object.spec.group == group and not settled(entry.object):
+                self._tell(Establish(meta.name(entry.object)))
 
     async def clean_up(self, name: str) -> None:
         """Delete every object; when none is left, take the finalizer away."""
@@ -217,65 +225,6 @@ class WhenEmpty:
 
 
 # pure
-
-
-def established(crd: Any) -> bool:
-    status = crd.status
-    return status is not None and any(
-        condition.type == "Established" and condition.status == "True" for condition in status.conditions
-    )
-
-
-def with_conditions(crd: Any, others: Sequence[Any], now: str) -> Any:
-    """The definition with its names accepted, or with what stands in their way; itself when nothing is new."""
-    from kubeloop.actors.api.apiextensions_v1 import CustomResourceDefinitionCondition as Condition
-    from kubeloop.actors.api.apiextensions_v1 import CustomResourceDefinitionStatus as Status
-
-    status = crd.status if crd.status is not None else Status()
-    reason, text = name_conflict(crd, others)
-    if reason:
-        conditions = (
-            condition(Condition, "NamesAccepted", "False", reason, text, now),
-            condition(Condition, "Established", "False", "NotAccepted", "not all names are accepted", now),
-        )
-        unchanged = [(one.type, one.status, one.reason, one.message) for one in status.conditions]
-        if unchanged == [(one.type, one.status, one.reason, one.message) for one in conditions]:
-            return crd
-        return replace(crd, status=replace(status, conditions=conditions))
-    conditions = (
-        condition(Condition, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now),
-        condition(
-            Condition, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now
-        ),
-    )
-    stored = tuple(dict.fromkeys((*status.stored_versions, *(one.name for one in crd.spec.versions if one.storage))))
-    return replace(
-        crd, status=replace(status, accepted_names=crd.spec.names, conditions=conditions, stored_versions=stored)
-    )
-
-
-def condition(type_: Any, name: str, status: str, reason: str, message: str, now: str) -> Any:
-    return type_(type=name, status=status, reason=reason, message=message, last_transition_time=now)
-
-
-def name_conflict(crd: Any, others: Sequence[Any]) -> tuple[str, str]:
-    """(reason, message) of the first name that an accepted definition of the group has already; ("", "") if none."""
-    taken: set[str] = set()
-    kinds: set[str] = set()
-    for other in others:
-        accepted = other.status.accepted_names if other.status is not None else None
-        if other.spec.group != crd.spec.group or accepted is None or not accepted.plural:
-            continue
-        taken.update(name for name in (accepted.plural, accepted.singular, *accepted.short_names) if name)
-        kinds.update(name for name in (accepted.kind, accepted.list_kind) if name)
-    names = crd.spec.names
-    checks = [("PluralConflict", names.plural, taken), ("SingularConflict", names.singular, taken)]
-    checks += [("ShortNamesConflict", short, taken) for short in names.short_names]
-    checks += [("KindConflict", names.kind, kinds), ("ListKindConflict", names.list_kind, kinds)]
-    for reason, name, used in checks:
-        if name and name in used:
-            return reason, f'"{name}" is already in use'
-    return "", ""
 
 
 def route_of(crd: Any, version: Any, store: ResourceStore, stored_version: str, going: bool) -> Route:
@@ -345,7 +294,10 @@ def kind_of(crd: Any, version: Any) -> Kind:
         declared.append(Subresource("status", ("get", "patch", "update")))
 
     def validate(obj: Any) -> Sequence[FieldError]:
-        return crd_schema.validate(obj, schema)
+        return crd_validation.validate(obj, schema, scale)
+
+    def validate_update(new: Any, old: Any) -> Sequence[FieldError]:
+        return crd_validation.validate(new, schema, scale, old)
 
     return Kind(
         resource=resource,
@@ -355,8 +307,8 @@ def kind_of(crd: Any, version: Any) -> Kind:
         prepare_for_create=drop_status if has_status else None,
         prepare_for_update=keep_status if has_status else None,
         validate=validate,
-        validate_update=lambda new, old: validate(new),
-        validate_status_update=lambda new, old: validate(new),
+        validate_update=validate_update,
+        validate_status_update=validate_update,
         selectable_fields={
             field.json_path.removeprefix("."): getter(field.json_path) for field in version.selectable_fields
         },

@@ -174,6 +174,7 @@ class Informer(Generic[T]):
             self._namespace,
             label_selector=self._options.get("labelSelector"),
             field_selector=self._options.get("fieldSelector"),
+            resource_version=None if self.has_synced else "0",  # what a server has at hand is new enough to begin with
         )
         self._replace(found.items)
         self._revision = found.resource_version

@@ -114,7 +114,7 @@ async def patch(call: Call) -> Response:
 async def apply(call: Call, applied: dict[str, Any], options: WriteOptions) -> Response:
     """A Scale applied: the same as its replicas applied to the object, owned under the subresource's name."""
     expected = expected_scale()
-    bodies.check_gvk(bodies.text_of(applied, "apiVersion"), bodies.text_of(applied, "kind"), expected)
+    bodies.check_gvk(bodies.text_of(applied, "apiVersion"), bodies.text_of(applied, "kind"), expected, applied)
     scale = bodies.decoded(applied, expected, options.field_validation, call.warnings)
     write.check_identity(call, metadata.current_metadata(scale))
     wanted: dict[str, Any] = {"apiVersion": call.route.api_version, "kind": call.route.resource.kind}

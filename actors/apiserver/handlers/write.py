@@ -179,12 +179,21 @@ def check_create(call: Call, obj: Any) -> None:
     """Raises 422 with everything that is wrong: the kind's own rules (metadata's with them), else metadata's alone."""
     kind = call.kind
     found = metadata.current_metadata(obj)
+    check_type(call, obj, found.name or "")
     wrong = metadata.check(found, namespaced=kind.resource.namespaced, name_rule=kind.name_rule)
     wrong.extend(kind.validate(obj))
     if wrong:
         raise invalid(call, found.name or "", wrong)
     if kind.warnings is not None:
         call.warnings.extend(kind.warnings(obj))
+
+
+def check_type(call: Call, obj: Any, name: str) -> None:
+    """Raises 422 for a custom resource that is of another kind: nothing else of it is looked at."""
+    if type(obj) is dict and obj.get("kind") != call.route.resource.kind:
+        kind, wanted = obj.get("kind"), call.route.resource.kind
+        wrong = FieldError("FieldValueInvalid", "kind", kind, f"must be {wanted}")
+        raise errors.invalid(call.route.resource.group, str(kind), name, [wrong])
 
 
 def invalid(call: Call, name: str, wrong: Sequence[FieldError]) -> errors.StatusError:
@@ -341,6 +350,7 @@ def may_go(call: Call, obj: Any, updated: ObjectMeta) -> bool:
 def check_update(call: Call, obj: Any, stored: Any, validate: Validate) -> None:
     kind = call.kind
     new, old = metadata.current_metadata(obj), metadata.current_metadata(stored)
+    check_type(call, obj, new.name or "")
     wrong: list[FieldError] = []
     if new != old and replace(new, resource_version=old.resource_version) != old:
         general = metadata.check(new, namespaced=kind.resource.namespaced, name_rule="path_segment")
