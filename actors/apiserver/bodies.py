@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import codec, meta
-from kubeloop.actors.api.errors import FieldError, StatusError, bad_request, invalid, unsupported_media_type
+from kubeloop.actors.api.errors import StatusError, bad_request, unsupported_media_type
 from kubeloop.actors.apiserver import known_types
 from kubeloop.actors.apiserver.go_json import syntax_error, with_valid_text
 from kubeloop.actors.apiserver.messages import Request

@@ -14,7 +14,7 @@ import msgspec
 from kubeloop.actors.api import codec, errors, meta
 from kubeloop.actors.apiserver import limits
 from kubeloop.actors.apiserver.leases import Leases
-from kubeloop.actors.apiserver.watch_cache import Entry, WatchCache
+from kubeloop.actors.apiserver.watch_cache import METADATA_MARK, Entry, WatchCache
 from kubeloop.actors.etcd.messages import CasResult, EtcdError, Event, prefix_range_end
 
 if TYPE_CHECKING:
@@ -145,9 +145,13 @@ class ResourceStore:
         """Raises 500 for a value that is no object of this resource."""
         try:
             obj = msgspec.json.decode(value) if self.type is None else codec.decode(value, self.type)
+            if not meta.name(obj):
+                raise ValueError("it has no name")
+            if METADATA_MARK not in value:  # written by somebody else
+                value = self.encode(obj)
             set_resource_version(obj, revision)
             return self.entry_of(self.name_of(key), revision, value, obj)
-        except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+        except (msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise errors.internal_error(f"unable to decode {key.decode(errors='replace')}: {error}") from None
 
     def revision_of(self, name: str) -> int:

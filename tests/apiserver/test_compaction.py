@@ -7,12 +7,14 @@ import pytest
 from kubeloop.actors.api.core_v1 import ConfigMap
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.apiserver.actor import ApiServer
+from kubeloop.actors.apiserver.compaction import COMPACT_REV_KEY
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.kv import ActorKV
 from kubeloop.actors.etcd.messages import CompactedError
 from kubeloop.runtime.simulation import DeadlockError, simulate
 from kubeloop.runtime.system import System
+from tests.apiserver.distant import World, config_map, play
 
 HOST = "control-plane-0"
 
@@ -84,3 +86,43 @@ def test_a_store_at_rest_sets_no_timer() -> None:
 
     with pytest.raises(DeadlockError):
         simulate(scenario(), seed=1)
+
+
+@pytest.mark.parametrize("prefixes", [("/registry", "/registry"), ("/a", "/b", "/c")])
+def test_servers_that_share_an_etcd_compact_it_once_an_interval(prefixes: tuple[str, ...]) -> None:
+    async def scenario(world: World) -> None:
+        revisions = []
+        for number in range(60):
+            for server in world.servers:
+                name = server.name
+                if number == 0:
+                    made = await server.call("create", "configmaps", body=config_map(name))
+                else:
+                    made = await server.put(name, v=str(number))
+                revisions.append(int(made.metadata.resource_version))
+                await asyncio.sleep(60 / len(prefixes))
+        clock = (await world.kv.range(COMPACT_REV_KEY)).kvs[0]
+        assert 10 <= clock.version <= 12  # an hour's intervals; every other server only took note of the time
+        compacted = int(clock.value)
+        with pytest.raises(CompactedError):
+            await world.kv.range(COMPACT_REV_KEY, revision=compacted - 1)
+        kept = [revision for revision in revisions if revision >= compacted]
+        assert 5 <= len(kept) / len(prefixes) <= 11
+
+    play(scenario, *prefixes)
+
+
+def test_a_server_that_ends_leaves_compaction_to_another() -> None:
+    async def scenario(world: World) -> None:
+        one, other = world.servers
+        await one.call("create", "configmaps", body=config_map("a"))
+        for minute in range(40):
+            await other.put("a", v=str(minute))
+            await asyncio.sleep(60)
+            if minute == 12:
+                await world.system.stop(one.name)
+                before = (await world.kv.range(COMPACT_REV_KEY)).kvs[0].version
+        after = (await world.kv.range(COMPACT_REV_KEY)).kvs[0].version
+        assert after - before >= 4
+
+    play(scenario)
