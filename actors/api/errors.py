@@ -6,7 +6,6 @@ object as it goes over the wire.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,16 +49,51 @@ class FieldError(msgspec.Struct, frozen=True):
         return {"reason": self.type, "message": self.body, "field": self.field}
 
 
+ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    '"': '\\"',
+    "\\": "\\\\",
+}
+
+
+def quoted(text: str) -> str:
+    """Text as Go quotes it (strconv.Quote): control and other unprintable characters escaped."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return f'"{"".join(ESCAPES.get(one) or _escaped(one) for one in text)}"'
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if character.isprintable():
+        return character
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    if 0xD800 <= number < 0xE000:
+        return "\\ufffd"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
 def _shown(value: Any) -> str:
+    """A wrong value as a field error prints it: text quoted, plain values as they are, everything else as Go's JSON."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return quoted(value)
     if isinstance(value, int | float):
         return str(value)
-    return msgspec.json.encode(value).decode()
+    encoded = msgspec.json.encode(value).decode()
+    for character in "<>&":
+        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
+    return encoded
 
 
 class StatusError(ReplyError):
@@ -123,17 +157,17 @@ def _details(resource: str, name: str, group: str, **more: Any) -> dict[str, Any
 
 
 def not_found(resource: str, name: str, group: str = "") -> StatusError:
-    message = f'{qualified(resource, group)} "{name}" not found'
+    message = f"{qualified(resource, group)} {quoted(name)} not found"
     return failure(404, "NotFound", message, _details(resource, name, group))
 
 
 def already_exists(resource: str, name: str, group: str = "") -> StatusError:
-    message = f'{qualified(resource, group)} "{name}" already exists'
+    message = f"{qualified(resource, group)} {quoted(name)} already exists"
     return failure(409, "AlreadyExists", message, _details(resource, name, group))
 
 
 def conflict(resource: str, name: str, detail: str, group: str = "") -> StatusError:
-    message = f'Operation cannot be fulfilled on {qualified(resource, group)} "{name}": {detail}'
+    message = f"Operation cannot be fulfilled on {qualified(resource, group)} {quoted(name)}: {detail}"
     return failure(409, "Conflict", message, _details(resource, name, group))
 
 
@@ -141,7 +175,7 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[FieldError]) -> S
     """422 with one cause a field error; the message joins them as apimachinery's Aggregate does."""
     texts = list(dict.fromkeys(f"{cause.field}: {cause.body}" for cause in causes))
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    message = f'{qualified(kind, group)} "{name}" is invalid' + (f": {joined}" if texts else "")
+    message = f"{qualified(kind, group)} {quoted(name)} is invalid" + (f": {joined}" if texts else "")
     return failure(422, "Invalid", message, _details(kind, name, group, causes=[cause.cause() for cause in causes]))
 
 
@@ -158,7 +192,7 @@ def forbidden(resource: str, name: str, detail: str, group: str = "") -> StatusE
     if not where:
         message = f"forbidden: {detail}"
     elif name:
-        message = f'{where} "{name}" is forbidden: {detail}'
+        message = f"{where} {quoted(name)} is forbidden: {detail}"
     else:
         message = f"{where} is forbidden: {detail}"
     return failure(403, "Forbidden", message, _details(resource, name, group))
@@ -175,7 +209,7 @@ def gone(message: str) -> StatusError:
 def method_not_supported(resource: str = "", group: str = "", action: str = "") -> StatusError:
     if not resource:
         return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
-    message = f"{action} is not supported on resources of kind {json.dumps(qualified(resource, group))}"
+    message = f"{action} is not supported on resources of kind {quoted(qualified(resource, group))}"
     return failure(405, "MethodNotAllowed", message, _details(resource, "", group))
 
 
