@@ -101,7 +101,7 @@ class Calls:
 
     async def compact_revision(self, member: Member) -> int:
         """The oldest revision that is left, which only a watch of a compacted revision is told. 0: nobody knows."""
-        call = member.watch(timeout=self.options.dial_timeout_seconds, metadata=METADATA)
+        call = member.watch(timeout=self.options.dial_timeout_seconds)
         try:
             create = rpc_pb2.WatchCreateRequest(key=b"\0", start_revision=1)
             await write(call, rpc_pb2.WatchRequest(create_request=create))

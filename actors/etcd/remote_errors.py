@@ -20,8 +20,8 @@ NOT_PROPOSED = (
     "etcdserver: too many requests",
     "raft proposal dropped",
 )
-CONNECTION_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
-BROKEN_STREAM = ("Stream removed", "Received RST_STREAM")
+CONNECTION_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL")  # INTERNAL: gRPC's own, never etcd's
+BROKEN_STREAM = "Stream removed"
 
 
 class OutcomeUnknown(EtcdError):
@@ -43,7 +43,7 @@ def is_certainly_not_done(error: Any) -> bool:
 def is_refusal(error: Any) -> bool:
     """Whether this is an answer: another member would say the same."""
     text = text_of(error)
-    if text.startswith(NOT_PROPOSED + BROKEN_STREAM):
+    if text.startswith((*NOT_PROPOSED, BROKEN_STREAM)):
         return False
     return error.code().name not in CONNECTION_CODES
 

@@ -45,9 +45,27 @@ class Member:
             "LeaseTimeToLive": lease.LeaseTimeToLive,
             "LeaseLeases": lease.LeaseLeases,
         }
-        self.watch = rpc.WatchStub(self.channel).Watch
-        self.watching: dict[Any, None] = {}
-        """The streams of watches that it serves."""
+        self._watch = rpc.WatchStub(self.channel).Watch
+        self._streams: dict[Any, None] = {}
+
+    def watch(self, **options: Any) -> Any:
+        """A stream of etcd's Watch; cancel it. Known here until gRPC has done with it."""
+        stream = self._watch(metadata=METADATA, **options)
+        self._streams[stream] = None
+        stream.add_done_callback(self._streams.pop)
+        return stream
+
+    def cancel_streams(self) -> None:
+        for stream in list(self._streams):
+            stream.cancel()
+
+    async def close(self) -> None:
+        """Cancel what is under way, and return when nothing of it is left."""
+        streams = list(self._streams)
+        await self.channel.close()
+        for stream in streams:
+            await stream.code()
+        await asyncio.sleep(0)
 
 
 class Once:
@@ -109,8 +127,7 @@ class Members:
         if self.current is member:
             self.position = (self.position + 1) % len(self._members)
         if hangs:
-            for stream in list(member.watching):
-                stream.cancel()
+            member.cancel_streams()
 
     def check_open(self) -> None:
         if self.closed:
@@ -121,7 +138,7 @@ class Members:
         self.closed = True
         members, self._members = self._members, []
         for member in members:
-            await member.channel.close()
+            await member.close()
 
     def _credentials(self) -> Any:
         if not any(parse_endpoint(endpoint)[1] for endpoint in self._options.endpoints):

@@ -20,7 +20,7 @@ from kubeloop.actors.etcd import remote_words as words
 from kubeloop.actors.etcd.messages import CompactedError, EtcdError, Event, EventType
 from kubeloop.actors.etcd.remote_calls import Calls, being_cancelled
 from kubeloop.actors.etcd.remote_errors import COMPACTED, is_refusal
-from kubeloop.actors.etcd.remote_members import METADATA, Member, write
+from kubeloop.actors.etcd.remote_members import Member, write
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.tasks import Child, Spawner
 from kubeloop.store.watch import OnClosed, Sink
@@ -123,8 +123,7 @@ class RemoteWatch:
 
     async def _follow(self, member: Member) -> None:
         """One stream, until it or the watch ends."""
-        call = member.watch(metadata=METADATA)
-        member.watching[call] = None
+        call = member.watch()
         self._fragments.clear()
         try:
             await write(
@@ -145,7 +144,6 @@ class RemoteWatch:
                 raise
             raise StreamBroken from None  # its member hangs
         finally:
-            del member.watching[call]
             call.cancel()
 
     async def _created(self, response: Any) -> None:
