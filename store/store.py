@@ -5,6 +5,7 @@ Nothing here waits: a call returns when the change is made and every watch has b
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from kubeloop.store.changes import Change, Compacted, Granted, Revoked, Written
 from kubeloop.store.checks import check_put, check_txn
@@ -185,9 +186,9 @@ class Store:
         return result
 
     def _run(self, ops: list[Op]) -> list[OpResult]:
-        ranges: list[Range] = []
-        plan = [self._planned(op, ranges) for op in ops]
-        for op in ranges:
+        later = Later([], [])
+        plan = [self._planned(op, later) for op in ops]
+        for op in later.ranges:
             check_range_in_txn(op, self.revision, self.compact_revision)
         newest = self.revision
         events: list[Event] = []
@@ -196,19 +197,20 @@ class Store:
             self._commit(events)
         return results
 
-    def _planned(self, op: Op, ranges: list[Range]) -> "tuple[Op, Plan | None]":
-        """Choose the branches of `op` and check the puts in them, before anything is written.
-
-        `ranges` gets the ranges in them: they are checked after all puts (as in etcd up to 3.5; 3.6 takes all in turn).
-        """
+    def _planned(self, op: Op, later: "Later") -> "tuple[Op, Plan | None]":
+        """Choose the branches of `op` and check the puts in them, before anything is written."""
         if isinstance(op, Put):
             self._check_put(op)
+            if (op.ignore_value or op.ignore_lease) and any(start <= op.key for start in later.deleted_from):
+                raise KeyNotFoundError  # an etcd finds that out too late, and ends
         elif isinstance(op, Range):
-            ranges.append(op)
+            later.ranges.append(op)
         elif isinstance(op, Txn):
             succeeded = self._holds(op)
             branch = op.success if succeeded else op.failure
-            return op, Plan(succeeded, [self._planned(inner, ranges) for inner in branch])
+            return op, Plan(succeeded, [self._planned(inner, later) for inner in branch])
+        elif op.range_end == b"\0":
+            later.deleted_from.append(op.key)
         return op, None
 
     def _holds(self, txn: Txn) -> bool:
@@ -499,3 +501,11 @@ class Plan:
     def __init__(self, succeeded: bool, ops: "list[tuple[Op, Plan | None]]") -> None:
         self.succeeded = succeeded
         self.ops = ops
+
+
+class Later(NamedTuple):
+    """What planning a transaction keeps for later: ranges are checked after all puts (in etcd up to 3.5; 3.6 takes all
+    in turn); from these keys on everything is deleted before what follows is done."""
+
+    ranges: list[Range]
+    deleted_from: list[bytes]

@@ -52,6 +52,16 @@ def test_a_key_may_be_put_and_deleted_with_all_that_follow_it_as_etcd_lets_it() 
     assert [(kv.value, kv.create_revision, kv.version) for kv in store.range(b"a").kvs] == [(b"2", 3, 1)]
 
 
+def test_a_put_that_keeps_what_its_transaction_has_deleted_is_refused() -> None:
+    store = Store()
+    store.put(b"b", b"1")
+    keeping = Put(b"b", b"", ignore_value=True)
+    for ops in ((DeleteRange(b"a", b"\0"), keeping), (Txn((), (DeleteRange(b"b", b"\0"),)), Txn((), (keeping,)))):
+        with pytest.raises(errors.KeyNotFoundError):
+            store.txn(Txn((), ops))
+    assert store.txn(Txn((), (keeping, DeleteRange(b"a", b"\0")))).revision == 3
+
+
 @pytest.mark.parametrize(
     "ops",
     [
