@@ -11,35 +11,39 @@ Where the package is missing `require_etcd` skips the test, in CI it fails it.
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
 from aetcd.rpc import rpc_pb2, rpc_pb2_grpc  # type: ignore[import-untyped]
-from msgspec import Struct
 
-from kubeloop.actors.pki import CertificateAuthority
-from kubeloop.runtime.clock import Clock
+from tests.etcd.etcd_process import EtcdDied, EtcdProcess, OurEtcd, Tls, free_port, open_channel
+
+__all__ = [
+    "EtcdProcess",
+    "Member",
+    "OurEtcd",
+    "RealEtcd",
+    "Tls",
+    "free_port",
+    "in_ci",
+    "open_channel",
+    "our_etcd_of_the_session",
+    "real_etcd",
+    "real_etcd_cluster",
+    "require_etcd",
+]
 
 ETCD = shutil.which("etcd")
 ETCDCTL = shutil.which("etcdctl")
-HEALTHY_SECONDS = 30.0
-STOP_SECONDS = 10.0
+STATUS_SECONDS = 10.0
 HEARTBEAT_MILLISECONDS = 20
 ELECTION_MILLISECONDS = 200
 START_ATTEMPTS = 5
-PORTS = range(20_000, 32_000)
-"""Below the ports that the system gives to outgoing connections, so that a member gets its own back after a kill."""
 
 
 def in_ci() -> bool:
@@ -55,109 +59,23 @@ def require_etcd(*programs: str) -> None:
         pytest.fail(reason) if in_ci() else pytest.skip(reason)
 
 
-class Tls(Struct, frozen=True):
-    """Paths of PEM files. `client_cert_auth`: clients must show a certificate of the CA's."""
-
-    trusted_ca_file: Path
-    cert_file: Path
-    key_file: Path
-    client_cert_file: Path
-    client_key_file: Path
-    client_cert_auth: bool = False
-
-    @classmethod
-    def make(cls, folder: Path, *, client_cert_auth: bool = False) -> "Tls":
-        """A CA, a certificate for 127.0.0.1 and localhost, and a client's."""
-        folder.mkdir(parents=True, exist_ok=True)
-        authority = CertificateAuthority(Clock(), "etcd-ca")
-        server = authority.issue_server(["localhost", "127.0.0.1"], "etcd")
-        client = authority.issue_client("root")
-        contents = {
-            "ca.pem": authority.certificate,
-            "server.pem": server.certificate,
-            "server-key.pem": server.key,
-            "client.pem": client.certificate,
-            "client-key.pem": client.key,
-        }
-        for name, content in contents.items():
-            (folder / name).write_bytes(content)
-        ca, server_file, server_key, client_file, client_key = (folder / name for name in contents)
-        return cls(ca, server_file, server_key, client_file, client_key, client_cert_auth)
-
-    def credentials(self) -> Any:
-        """grpc's channel credentials, with the client's certificate."""
-        return grpc.ssl_channel_credentials(
-            self.trusted_ca_file.read_bytes(), self.client_key_file.read_bytes(), self.client_cert_file.read_bytes()
-        )
-
-    def server_flags(self) -> list[str]:
-        files = {
-            "--trusted-ca-file": self.trusted_ca_file,
-            "--cert-file": self.cert_file,
-            "--key-file": self.key_file,
-        }
-        return [f"{flag}={path}" for flag, path in files.items()] + ["--client-cert-auth"] * self.client_cert_auth
-
-    def client_flags(self) -> list[str]:
-        """etcdctl's."""
-        return [f"--cacert={self.trusted_ca_file}", f"--cert={self.client_cert_file}", f"--key={self.client_key_file}"]
-
-
-_ports = count(os.getpid() * 97)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    for _ in PORTS:
-        port = PORTS[next(_ports) % len(PORTS)]
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError(f"no free port in {PORTS}")
-
-
-class Member:
-    """One etcd process. Start, kill, stop and start again; its data stays."""
+class Member(EtcdProcess):
+    """One process of a real etcd. Its data stays when it ends."""
 
     def __init__(self, name: str, folder: Path, tls: Tls | None, flags: list[str]) -> None:
-        self.name = name
+        super().__init__(name, folder, tls)
         self.data_dir = folder / name
-        self.log = folder / f"{name}.log"
-        self.tls = tls
-        self.client_port, self.peer_port = free_port(), free_port()
+        self.peer_port = free_port()
         self.initial_cluster = ""
         self._flags = flags
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def target(self) -> str:
-        """host:port, as grpc wants it."""
-        return f"127.0.0.1:{self.client_port}"
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://{self.target}"
 
     @property
     def peer_url(self) -> str:
         return f"http://127.0.0.1:{self.peer_port}"
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start the process; it serves a little later."""
-        assert ETCD is not None and not self.running
-        command = [
+    def command(self) -> list[str]:
+        assert ETCD is not None
+        return [
             ETCD,
             f"--name={self.name}",
             f"--data-dir={self.data_dir}",
@@ -174,56 +92,6 @@ class Member:
             *(self.tls.server_flags() if self.tls else []),
             *self._flags,
         ]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-
-    def channel(self, **options: int) -> Any:
-        """A synchronous grpc channel of its own to this member; close it."""
-        return open_channel(self.target, self.tls, **options)
-
-    def wait_healthy(self, seconds: float = HEALTHY_SECONDS) -> None:
-        """Until a linearizable read is answered, which needs a leader and a majority."""
-        deadline = time.monotonic() + seconds
-        while True:
-            if not self.running:
-                raise EtcdDied(f"{self.name} ended:\n{self.said()}")
-            with self.channel() as channel:
-                try:
-                    rpc_pb2_grpc.KVStub(channel).Range(
-                        rpc_pb2.RangeRequest(key=b"health"), timeout=2, wait_for_ready=True
-                    )
-                    return
-                except grpc.RpcError as error:
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"{self.name} is not healthy: {error}\n{self.said()}") from None
-
-    def said(self) -> str:
-        """The end of its log."""
-        return self.log.read_text(errors="replace")[-2_000:] if self.log.exists() else ""
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """SIGTERM, and wait."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(how)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-
-class EtcdDied(RuntimeError):
-    """The process ended by itself; the text has its last words."""
 
 
 class RealEtcd:
@@ -303,26 +171,10 @@ class RealEtcd:
                 maintenance.Alarm(rpc_pb2.AlarmRequest(action="DEACTIVATE", memberID=alarm.memberID, alarm=alarm.alarm))
 
 
-def _leads(member: Member) -> bool:
+def _leads(member: EtcdProcess) -> bool:
     with member.channel() as channel:
-        status = rpc_pb2_grpc.MaintenanceStub(channel).Status(rpc_pb2.StatusRequest(), timeout=STOP_SECONDS)
+        status = rpc_pb2_grpc.MaintenanceStub(channel).Status(rpc_pb2.StatusRequest(), timeout=STATUS_SECONDS)
         return bool(status.leader == status.header.member_id)
-
-
-def open_channel(target: str, tls: Tls | None = None, **options: int) -> Any:
-    """A synchronous grpc channel with a connection of its own, reconnecting quickly; `options` are grpc's."""
-    settings = {
-        "grpc.use_local_subchannel_pool": 1,
-        "grpc.initial_reconnect_backoff_ms": 20,
-        "grpc.min_reconnect_backoff_ms": 20,
-        "grpc.max_reconnect_backoff_ms": 200,
-        "grpc.max_receive_message_length": -1,
-        "grpc.max_send_message_length": -1,
-        **options,
-    }
-    if tls is not None:
-        return grpc.secure_channel(target, tls.credentials(), options=list(settings.items()))
-    return grpc.insecure_channel(target, options=list(settings.items()))
 
 
 @contextmanager
@@ -345,6 +197,13 @@ def real_etcd(etcd_of_the_session: RealEtcd) -> RealEtcd:
     """A real etcd of one member, without a key or lease; its revision is anything, and so is what is compacted."""
     etcd_of_the_session.wipe()
     return etcd_of_the_session
+
+
+@pytest.fixture(scope="session")
+def our_etcd_of_the_session() -> Iterator[OurEtcd]:
+    """`kubeloop etcd`, in memory; `PeerClient.begin` makes it empty."""
+    with _folder() as folder, OurEtcd(folder) as etcd:
+        yield etcd
 
 
 @pytest.fixture
