@@ -27,6 +27,7 @@ from kubeloop.actors.apiserver.storage import Storage
 from kubeloop.actors.etcd.messages import KV, EtcdError
 from kubeloop.runtime.actor import Actor, ActorStopped, ReplyError, UnknownMessage, Unreachable
 from kubeloop.runtime.backoff import Backoff
+from kubeloop.runtime.streams import StreamSet
 
 RECONNECT = Backoff(initial_seconds=0.02, max_seconds=1.0)
 AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED")  # codes of an etcd that may be back in a moment
@@ -58,12 +59,14 @@ class ApiServer(Actor):
             self.config.compaction_interval_seconds,
             lambda seconds: self.tell_later(seconds, CompactNow()),
         )
+        self.streams = StreamSet(limits.streams_max)  # between clients and kubelets
         self._bookmarks_due = False
         self._derived: dict[tuple[str, Callable[[Sequence[Any]], Any]], tuple[int, Any]] = {}
 
     async def on_start(self) -> None:
         """Waits a while for an etcd that is away. Raises what etcd answers."""
         self.defer(self.storage.close)
+        self.defer(lambda: self.streams.abort(ActorStopped(f"{self.context.name} does not run")))
         self.compactor.begin()
         clock = self.context.clock
         late, failures = clock.monotonic() + limits.etcd_start_seconds_max, 0
@@ -158,7 +161,7 @@ class ApiServer(Actor):
             await self.custom_resources.start()
         route = self.resources.find(group, version, plural)
         if route is None:
-            raise unknown_resource(self.resources.has_version(group, version))
+            raise unknown_resource(self.resources.has_group(group))
         return route
 
     def virtual_handler(self, request: Request) -> Handler | None:

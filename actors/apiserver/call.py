@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 PAGE_NOT_FOUND = "404 page not found"
 
 
-def unknown_resource(known_version: bool) -> errors.StatusError:
-    """404 for a resource that is not served; of a group or version that is not, HTTP says only: no such page."""
-    text = "the server could not find the requested resource" if known_version else PAGE_NOT_FOUND
+def unknown_resource(known_group: bool) -> errors.StatusError:
+    """404 for a resource that is not served; of a group that is not built in, HTTP says only: no such page."""
+    text = "the server could not find the requested resource" if known_group else PAGE_NOT_FOUND
     return errors.failure(404, "NotFound", text, {})
 
 

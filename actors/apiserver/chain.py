@@ -36,6 +36,8 @@ HANDLERS: Mapping[tuple[str, str], Handler] = {
 }
 
 
+ITEM_VERBS = ("delete", "get", "patch", "update")
+COLLECTION_VERBS = ("create", "deletecollection", "list")
 NAMELESS = ("create", "list", "deletecollection", "watch")  # what is asked of a collection
 
 
@@ -99,14 +101,30 @@ def authenticate(request: Request) -> UserInfo:
 
 def refused(route: Route, request: Request) -> errors.StatusError:
     """404 where there is no such path, 405 where there is and it does not do that."""
-    custom = route.resource.type_path is None
-    if request.namespace and not route.resource.namespaced:
-        return unknown_resource(not custom)
-    if request.subresource and request.subresource not in route.subresources:
-        if custom:
-            return errors.not_found(route.resource.plural, request.name, route.resource.group)
+    resource = route.resource
+    if resource.type_path is None:
+        return refused_custom(route, request)
+    if request.subresource:
+        known = request.subresource in route.subresources
+    elif request.name:
+        known = not route.verbs.isdisjoint(ITEM_VERBS)
+    else:
+        known = not route.verbs.isdisjoint(COLLECTION_VERBS)
+    outside = request.namespace if not resource.namespaced else not request.namespace and request.name
+    if outside or not known:
         return unknown_resource(True)
     return errors.method_not_supported()
+
+
+def refused_custom(route: Route, request: Request) -> errors.StatusError:
+    resource = route.resource
+    if request.namespace and not resource.namespaced:
+        return unknown_resource(False)
+    if resource.namespaced and not request.namespace and request.verb not in ("list", "watch"):
+        return unknown_resource(False)
+    if request.subresource and request.subresource not in route.subresources:
+        return errors.not_found(resource.plural, request.name, resource.group)
+    return errors.method_not_supported(resource.plural, resource.group, request.verb)
 
 
 def allowed(route: Route, request: Request) -> bool:

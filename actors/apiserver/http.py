@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
-from kubeloop.actors.apiserver import http_reads, http_watch, limits, negotiate, path
+from kubeloop.actors.apiserver import http_protocol, http_reads, http_watch, limits, negotiate, path
 from kubeloop.actors.apiserver.authentication import AUTHENTICATED, TokenError, user_of_certificate, user_of_token
+from kubeloop.actors.apiserver.call import unknown_resource
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
 from kubeloop.actors.apiserver.http_answer import send, send_status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 SHUTDOWN_SECONDS = 1.0
+CONNECTED: Mapping[str, tuple[str, ...]] = {"exec": ("pods",), "attach": ("pods",), "portforward": ("pods",)}
 
 
 class HttpServer:
@@ -56,8 +58,14 @@ class HttpServer:
                 message, payload, protocol, writer, task, protocol._loop, client_max_size=limits.request_body_bytes_max
             )
 
-        self._server = web.Server(
-            self.handle, request_factory=request_of, handler_cancellation=True, access_log=None, keepalive_timeout=180.0
+        self._server = http_protocol.server_class()(
+            self.handle,
+            request_factory=request_of,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=180.0,
+            max_line_size=limits.request_line_bytes_max,
+            max_field_size=limits.request_header_bytes_max,
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
@@ -111,14 +119,19 @@ class HttpServer:
         where = path.parse(target)
         if where is None:
             return await http_reads.other(self, request, user)
+        if where.subresource in CONNECTED and where.resource in CONNECTED[where.subresource] and not where.group:
+            return await connected(self, request, where, user)
         return await self._resource(request, where, user)
 
     async def _resource(
         self, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
     ) -> "web.StreamResponse":
+        builtin = kind_for(where.group, where.version, where.resource)
+        if where.subpath and where.subresource != "proxy" and builtin is not None:
+            raise unknown_resource(True)
         options = query_of(request)
         verb = path.verb_of(request.method, where, "watch" in options and boolean(options["watch"]))
-        if verb is None:
+        if verb is None or (request.method == "HEAD" and builtin is not None):
             raise errors.method_not_supported()
         headers = request.headers
         body = None
@@ -153,8 +166,7 @@ class HttpServer:
             answer = await self.apiserver.ask(message)
         except StatusError as error:
             self._count(verb, where, error.code)
-            kind = kind_for(where.group, where.version, where.resource)
-            return await send_status(request, error, kind.deprecation_warnings if kind is not None else ())
+            return await send_status(request, error, builtin.deprecation_warnings if builtin is not None else ())
         self._count(verb, where, answer.code)
         resource = (where.group, where.version, where.resource)
         return await send(request, answer, representation, *resource, clock=self.clock, printer_columns=columns)
@@ -195,6 +207,15 @@ class HttpServer:
             return user_of_token(token.strip(), self.config, self.clock.now())
         except TokenError:
             return None
+
+
+async def connected(
+    server: HttpServer, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
+) -> "web.StreamResponse":
+    """What connects a client with a container or a server; the modules are imported when first needed."""
+    from kubeloop.actors.apiserver import http_streams
+
+    return await http_streams.serve(server, request, where, user)
 
 
 def impersonated(headers: Mapping[str, str]) -> UserInfo:

@@ -2,9 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from kubeloop.actors.apiserver import discovery, openapi
+import msgspec
+
+from kubeloop.actors.api import errors
+from kubeloop.actors.apiserver import discovery, openapi, render
 from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
+from kubeloop.actors.apiserver.discovery import Document
 from kubeloop.actors.apiserver.http_answer import headers_of, respond
+from kubeloop.actors.apiserver.negotiate import AVAILABLE, JSON, YAML, Representation, negotiate
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,6 +24,8 @@ async def answer(server: "HttpServer", request: "web.BaseRequest") -> "web.Strea
     rows = tuple(served for served, _ in found.schemas)
     address = f"{server.address[0]}:{server.port}"
     document = discovery.answer(request.path, accept, rows, address)
+    if document is not None and document.content_type == JSON:
+        document = as_asked(document, accept)
     if document is None:
         schemas = tuple(openapi.CustomSchema(served, schema) for served, schema in found.schemas)
         document = openapi.answer(request.path, accept, schemas)
@@ -33,3 +40,16 @@ async def answer(server: "HttpServer", request: "web.BaseRequest") -> "web.Strea
     response.headers["ETag"] = etag
     response.headers["Vary"] = "Accept"
     return response
+
+
+def as_asked(document: Document, accept: str) -> Document:
+    """The document in JSON or YAML. Raises 406 when it is asked for as something else."""
+    try:
+        media_type = negotiate(accept).media_type
+    except errors.StatusError:
+        text = f"only the following media types are accepted: {', '.join(AVAILABLE)}"
+        raise errors.not_acceptable(text) from None
+    if media_type != YAML:
+        return document
+    body = render.text(msgspec.json.decode(document.body), Representation(YAML), False)
+    return Document(body, YAML, document.etag)

@@ -3,10 +3,15 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver import health
-from kubeloop.actors.apiserver.http_answer import send_json, send_text
+from kubeloop.actors.apiserver.call import unknown_resource
+from kubeloop.actors.apiserver.http_answer import respond, send_json, send_text
 from kubeloop.actors.apiserver.messages import UserInfo
+from kubeloop.actors.apiserver.negotiate import JSON
+from kubeloop.actors.apiserver.registry.catalog import SERVED
 from kubeloop.actors.apiserver.version import VERSION_INFO
 from kubeloop.runtime.actor import ActorStopped, Unreachable
 
@@ -34,7 +39,9 @@ async def send_health(server: "HttpServer", request: "web.BaseRequest") -> "web.
 
 async def send_version(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
     if request.path.strip("/") != "version":
-        return send_text(request, 404, "404 page not found\n")
+        raise unknown_resource(True)
+    if request.method != "GET":
+        raise errors.method_not_supported()
     return send_json(request, VERSION_INFO)
 
 
@@ -54,15 +61,46 @@ async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo
     """What is not public and not a resource."""
     if request.method not in ("GET", "HEAD"):
         first = request.path.strip("/").partition("/")[0]
+        if within_builtin_group(request.path) and await described(server, request) is None:
+            raise unknown_resource(True)
         if first in ("api", "apis", "openapi"):
             raise errors.method_not_supported()
         return send_text(request, 404, "404 page not found\n")
     if request.path == "/metrics":
         return await send_metrics(server, request)
+    if request.path in ("/", "/index.html"):
+        return await send_index(server, request)
     found = await described(server, request)
-    if found is None:
-        return send_text(request, 404, "404 page not found\n")
-    return found
+    if found is not None:
+        return found
+    if within_builtin_group(request.path):
+        raise unknown_resource(True)
+    return send_text(request, 404, "404 page not found\n")
+
+
+def within_builtin_group(path: str) -> bool:
+    """Whether a path is below one that the API server's own groups answer: then even what is not there is a Status."""
+    parts = [part for part in path.split("/") if part]
+    if len(parts) > 1 and parts[0] == "apis":
+        return any(one.resource.group == parts[1] for one in SERVED)
+    return len(parts) > 1 and parts[0] == "api"
+
+
+async def send_index(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
+    """The paths that there are."""
+    from kubeloop.actors.apiserver.actor import CheckHealth
+    from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
+
+    described: CustomDescription = await server.apiserver.ask(Describe())
+    rows = [*SERVED, *(row for row, _ in described.schemas)]
+    paths = {"/api", "/api/v1", "/apis", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"}
+    for row in rows:
+        if row.resource.group:
+            paths |= {f"/apis/{row.resource.group}", f"/apis/{row.resource.group}/{row.resource.version}"}
+    for endpoint in ("healthz", "livez", "readyz"):
+        paths |= {f"/{endpoint}", *(f"/{endpoint}/{check}" for check in await server.apiserver.ask(CheckHealth()))}
+    data = msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)}), indent=2)
+    return respond(request, 200, data, JSON)
 
 
 async def body_of(request: "web.BaseRequest") -> bytes:

@@ -1,6 +1,8 @@
 """Limits of the API server. Every name ends in its unit."""
 
 request_body_bytes_max = 3 * 1024 * 1024  # kube-apiserver's --max-request-body-bytes default
+request_line_bytes_max = 512 * 1024  # method, path and query
+request_header_bytes_max = 128 * 1024  # one header
 protobuf_depth_max = 100  # messages within each other in a body
 patch_operations_max = 10_000  # operations of one JSON patch
 patch_retries_max = 5  # attempts of a patch that lost the race for its object
@@ -21,3 +23,8 @@ continue_token_age_seconds_max = 300.0
 event_ttl_seconds = 3600
 compaction_interval_seconds = 300.0  # --etcd-compaction-interval
 service_account_token_seconds_max = 1 << 32
+streams_max = 10_000  # exec, attach, port-forward and proxy connections at once
+stream_message_bytes_max = 32 * 1024 * 1024  # of one WebSocket message, as a real server's
+stream_close_seconds_max = 30.0  # how long a client may take to read what is left when a command has ended
+forwarded_connections_max = 1_000  # over one port-forward
+stream_size_bytes_max = 1024  # of an unfinished message about a terminal's size

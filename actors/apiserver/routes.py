@@ -47,6 +47,10 @@ class Routes:
             route = self.by_name[name] = self._route(kind)
         return route
 
+    def has_group(self, group: str) -> bool:
+        """Whether a group is built in: all paths below it are answered in Statuses."""
+        return any(one.resource.group == group for one in SERVED)
+
     def has_version(self, group: str, version: str) -> bool:
         """Whether anything of a group and version is served."""
         return any(one.resource.group == group and one.resource.version == version for one in SERVED)
