@@ -1,0 +1,189 @@
+"""The KV service: requests into the store's words, and back. Follows the KV part of etcd's v3 API reference."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
+
+from kubeloop.actors.etcd.actor import EtcdActor
+from kubeloop.actors.etcd.messages import (
+    Compact,
+    Compare,
+    DeleteRange,
+    DeleteResult,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Txn,
+    TxnResult,
+)
+from kubeloop.actors.etcd.rpc_words import Method, RpcError
+from kubeloop.actors.etcd.services_header import Headers, encoded, key_value
+from kubeloop.store.errors import KeyNotFoundError, RequestTooLargeError
+from kubeloop.store.model import Op, OpResult
+
+RAFT_OVERHEAD_BYTES = 18  # what etcd's raft entry has beside the request: measured, a put's value may be that much less
+SORT_ORDERS: dict[int, Any] = {0: "none", 1: "ascend", 2: "descend"}
+SORT_TARGETS: dict[int, Any] = {0: "key", 1: "version", 2: "create", 3: "mod", 4: "value"}
+RESULTS: dict[int, Any] = {0: "=", 1: ">", 2: "<", 3: "!="}
+TARGETS: dict[int, tuple[Any, str]] = {
+    0: ("version", "version"),
+    1: ("create", "create_revision"),
+    2: ("mod", "mod_revision"),
+    3: ("value", "value"),
+    4: ("lease", "lease"),
+}
+
+
+def kv_methods(etcd: EtcdActor, headers: Headers) -> list[Method]:
+    service = KvService(etcd, headers)
+    parsers: dict[str, tuple[Any, Any]] = {
+        "Range": (rpc_pb2.RangeRequest, service.range),
+        "Put": (rpc_pb2.PutRequest, service.put),
+        "DeleteRange": (rpc_pb2.DeleteRangeRequest, service.delete_range),
+        "Txn": (rpc_pb2.TxnRequest, service.txn),
+        "Compact": (rpc_pb2.CompactionRequest, service.compact),
+    }
+    return [
+        Method("etcdserverpb.KV", name, "unary", message.FromString, handler)
+        for name, (message, handler) in parsers.items()
+    ]
+
+
+class KvService:
+    def __init__(self, etcd: EtcdActor, headers: Headers) -> None:
+        self._ask = etcd.on_message
+        self._header = headers.at
+        self._now = headers.now
+        self._request_bytes_max = etcd.options.max_request_bytes - RAFT_OVERHEAD_BYTES
+
+    async def range(self, request: Any) -> bytes:
+        result: RangeResult = await self._ask(range_op(request))
+        return encoded(self._header(result.revision), range_response(result))
+
+    async def put(self, request: Any) -> bytes:
+        self._check_size(request)
+        result: PutResult = await self._ask(put_op(request))
+        header = self._header(result.revision)
+        if result.prev_kv is None:
+            return header
+        return encoded(header, rpc_pb2.PutResponse(prev_kv=key_value(result.prev_kv)))
+
+    async def delete_range(self, request: Any) -> bytes:
+        self._check_size(request)
+        result: DeleteResult = await self._ask(delete_op(request))
+        return encoded(self._header(result.revision), delete_response(result))
+
+    async def txn(self, request: Any) -> bytes:
+        self._check_size(request)
+        result: TxnResult = await self._ask(txn_op(request))
+        return encoded(self._header(result.revision), txn_response(result))
+
+    async def compact(self, request: Any) -> bytes:
+        await self._ask(Compact(request.revision, request.physical))
+        return self._now()
+
+    def _check_size(self, request: Any) -> None:
+        if request.ByteSize() > self._request_bytes_max:
+            raise RpcError(RequestTooLargeError.code, RequestTooLargeError.text)
+
+
+def range_op(request: Any) -> Range:
+    """Unknown sort options are passed on as the store refuses them."""
+    return Range(
+        request.key,
+        request.range_end or None,
+        request.revision,
+        request.limit,
+        SORT_ORDERS.get(request.sort_order, "?"),
+        SORT_TARGETS.get(request.sort_target, "?"),
+        request.keys_only,
+        request.count_only,
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    )
+
+
+def put_op(request: Any) -> Put:
+    return Put(request.key, request.value, request.lease, request.prev_kv, request.ignore_value, request.ignore_lease)
+
+
+def delete_op(request: Any) -> DeleteRange:
+    return DeleteRange(request.key, request.range_end or None, request.prev_kv)
+
+
+def txn_op(request: Any) -> Txn:
+    return Txn(
+        [compare for compare in map(compare_op, request.compare) if compare is not None],
+        [request_op(op) for op in request.success],
+        [request_op(op) for op in request.failure],
+    )
+
+
+OPS: dict[str, Callable[[Any], Op]] = {
+    "request_put": put_op,
+    "request_range": range_op,
+    "request_delete_range": delete_op,
+    "request_txn": txn_op,
+}
+
+
+def request_op(op: Any) -> Op:
+    """Raises what etcd answers to an operation that is none."""
+    kind = op.WhichOneof("request")
+    if kind is None:
+        raise RpcError(KeyNotFoundError.code, KeyNotFoundError.text)
+    return OPS[kind](getattr(op, kind))
+
+
+def compare_op(compare: Any) -> Compare | None:
+    """None for what always holds: etcd lets a comparison that it does not know hold, and finds unknown targets equal.
+
+    A value of another target than the compare's own counts as 0, or as empty.
+    """
+    result = RESULTS.get(compare.result)
+    target = TARGETS.get(compare.target)
+    range_end = compare.range_end or None
+    if result is None or (target is None and result == "="):
+        return None
+    if target is None:
+        return Compare(compare.key, "version", "<", 0, range_end)
+    return Compare(compare.key, target[0], result, getattr(compare, target[1]), range_end)
+
+
+def range_response(result: RangeResult) -> Any:
+    return rpc_pb2.RangeResponse(kvs=[key_value(kv) for kv in result.kvs], more=result.more, count=result.count)
+
+
+def delete_response(result: DeleteResult) -> Any:
+    prev_kvs = [key_value(kv) for kv in result.prev_kvs]
+    return rpc_pb2.DeleteRangeResponse(deleted=result.deleted, prev_kvs=prev_kvs)
+
+
+def txn_response(result: TxnResult) -> Any:
+    responses = [response_op(response) for response in result.responses]
+    return rpc_pb2.TxnResponse(succeeded=result.succeeded, responses=responses)
+
+
+def response_op(result: OpResult) -> Any:
+    """An answer within a transaction: its header has the revision alone, a nested transaction's nothing at all."""
+    match result:
+        case RangeResult():
+            response = range_response(result)
+            response.header.revision = result.revision
+            return rpc_pb2.ResponseOp(response_range=response)
+        case PutResult():
+            prev_kv = key_value(result.prev_kv) if result.prev_kv is not None else None
+            put = rpc_pb2.PutResponse(header=rpc_pb2.ResponseHeader(revision=result.revision), prev_kv=prev_kv)
+            return rpc_pb2.ResponseOp(response_put=put)
+        case DeleteResult():
+            response = delete_response(result)
+            response.header.revision = result.revision
+            return rpc_pb2.ResponseOp(response_delete_range=response)
+        case TxnResult():
+            response = txn_response(result)
+            response.header.SetInParent()
+            return rpc_pb2.ResponseOp(response_txn=response)
