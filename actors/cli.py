@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 import kubeloop
+from kubeloop.actors import etcd_command
 
 app = typer.Typer(
     name="kubeloop",
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(etcd_command.app, name="etcd")
 
 T = TypeVar("T")
 DEFAULT_KUBECONFIG = Path("kubeloop.kubeconfig")

@@ -9,6 +9,14 @@ import ssl
 from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import urlsplit
 
+try:
+    import aetcd.rpc  # type: ignore[import-untyped]  # noqa: F401
+    import hpack  # noqa: F401
+except ImportError as missing:
+    raise ImportError(
+        f"etcd's API is served through aetcd and hpack ({missing}): pip install 'kubeloop[etcd]'"
+    ) from None
+
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.http import HttpPages, PageStream, http1_server
 from kubeloop.actors.etcd.http2 import DEFAULT_LIMITS, Http2Connection
