@@ -9,11 +9,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-try:
-    from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
-except ImportError as missing:
-    raise ImportError(f"a real etcd is spoken to through aetcd ({missing}): pip install 'kubeloop[etcd]'") from None
-
 from kubeloop.actors.etcd import remote_words as words
 from kubeloop.actors.etcd.messages import (
     CasResult,
@@ -34,6 +29,7 @@ from kubeloop.actors.etcd.messages import (
 )
 from kubeloop.actors.etcd.remote_calls import Calls
 from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote_grpc import rpc_pb2
 from kubeloop.actors.etcd.remote_options import RemoteEtcd as RemoteEtcd
 from kubeloop.actors.etcd.remote_outcome import settle
 from kubeloop.actors.etcd.remote_pages import PAGE_KEYS, read_pages

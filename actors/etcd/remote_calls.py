@@ -8,18 +8,17 @@ up waiting for, may have been done: it is never repeated here, `OutcomeUnknown` 
 import asyncio
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
-from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
-
 from kubeloop.actors.etcd.messages import EtcdError
 from kubeloop.actors.etcd.remote_errors import (
     COMPACTED,
     OutcomeUnknown,
+    hint,
     is_certainly_not_done,
     is_refusal,
     refusal,
     text_of,
 )
+from kubeloop.actors.etcd.remote_grpc import grpc, rpc_pb2
 from kubeloop.actors.etcd.remote_members import METADATA, Member, Members, write
 from kubeloop.actors.etcd.remote_options import RemoteEtcd
 from kubeloop.runtime.actor import Unreachable
@@ -64,7 +63,7 @@ class Calls:
             try:
                 response = await member.calls[method](request, timeout=timeout, metadata=METADATA)
             except grpc.aio.AioRpcError as error:
-                failure = error
+                failure = error.with_traceback(None)  # which holds this frame, and the channel with it, until collected
             except (asyncio.CancelledError, grpc.aio.UsageError):
                 if not being_cancelled():
                     members.check_open()  # closing cancels gRPC's calls
@@ -128,4 +127,4 @@ def gave_up(member: Member, failure: Any) -> Exception:
     text = text_of(failure)
     if text.startswith("etcdserver: "):
         return EtcdError(text, failure.code().name)
-    return Unreachable(f"no member of etcd answers, last {member.endpoint}: {text}")
+    return Unreachable(f"no member of etcd answers, last {member.endpoint}: {text}{hint(text)}")

@@ -22,6 +22,11 @@ NOT_PROPOSED = (
 )
 CONNECTION_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL")  # INTERNAL: gRPC's own, never etcd's
 BROKEN_STREAM = "Stream removed"
+TLS_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by an authority of ca_file, or for another name",
+    "TSI_DATA_CORRUPTED": "it demands a client certificate of an authority that it trusts",
+    "security handshaker": "ca_file, cert_file or key_file holds no PEM, or the key is another certificate's",
+}
 
 
 class OutcomeUnknown(EtcdError):
@@ -33,6 +38,11 @@ class OutcomeUnknown(EtcdError):
 
 def text_of(error: Any) -> str:
     return str(error.details() or error.code().name)
+
+
+def hint(text: str) -> str:
+    """What gRPC means by its words about TLS, in brackets; else nothing."""
+    return next((f" ({meaning})" for word, meaning in TLS_HINTS.items() if word in text), "")
 
 
 def is_certainly_not_done(error: Any) -> bool:

@@ -9,9 +9,7 @@ leader", hangs) leads away from it, and so that each member's certificate is che
 import asyncio
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
-from aetcd import rpc  # type: ignore[import-untyped]
-
+from kubeloop.actors.etcd.remote_grpc import grpc, rpc
 from kubeloop.actors.etcd.remote_options import RemoteEtcd, parse_endpoint
 from kubeloop.runtime.actor import Unreachable
 

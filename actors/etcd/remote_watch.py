@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
-
 from kubeloop.actors.etcd import remote_words as words
 from kubeloop.actors.etcd.messages import CompactedError, EtcdError, Event, EventType
 from kubeloop.actors.etcd.remote_calls import Calls, being_cancelled
 from kubeloop.actors.etcd.remote_errors import COMPACTED, is_refusal
+from kubeloop.actors.etcd.remote_grpc import grpc
 from kubeloop.actors.etcd.remote_members import Member, write
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.tasks import Child, Spawner

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
-
+from kubeloop.actors.etcd.remote_grpc import rpc_pb2
 from kubeloop.store.model import (
     DELETE,
     PUT,

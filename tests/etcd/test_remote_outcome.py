@@ -1,11 +1,7 @@
-"""A write whose answer is lost is never done twice, and never said to have failed when it was done.
-
-A relay on loopback carries the client's connection to an etcd. It keeps back requests or answers, and cuts.
-"""
+"""A write whose answer is lost is never done twice, and never said to have failed when it was done."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -16,59 +12,9 @@ from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
 from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
 from kubeloop.runtime.system import System
 from kubeloop.store.model import KeyValue
-from tests.etcd.remote_servers import SECONDS, etcd_urls
+from tests.etcd.remote_servers import SECONDS, Relay, etcd_urls
 
 __all__ = ["etcd_urls"]
-
-
-class Relay:
-    """Carries bytes between a client and 127.0.0.1:`port`. What is kept back is lost with the connection."""
-
-    def __init__(self, port: int) -> None:
-        self.keeps_requests = False
-        self.keeps_answers = False
-        self.kept = asyncio.Event()
-        self._port = port
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        finally:
-            server.close()
-            self.cut()
-            await asyncio.gather(*self._tasks)
-            await server.wait_closed()
-
-    def cut(self) -> None:
-        """End every connection, and carry everything on the next ones."""
-        self.keeps_requests = self.keeps_answers = False
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-        self.kept.clear()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers += [writer, target_writer]
-        self._tasks.append(asyncio.create_task(self._carry(reader, target_writer, lambda: self.keeps_requests)))
-        self._tasks.append(asyncio.create_task(self._carry(target_reader, writer, lambda: self.keeps_answers)))
-
-    async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keeps: Callable[[], bool]
-    ) -> None:
-        try:
-            while data := await reader.read(65_536):
-                if keeps():
-                    self.kept.set()
-                else:
-                    writer.write(data)
-        except ConnectionError:
-            pass
-        writer.transport.abort()
 
 
 class Scene:
