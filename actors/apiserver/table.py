@@ -13,10 +13,12 @@ import msgspec
 from kubeloop.actors.apiserver import table_path
 from kubeloop.actors.apiserver.messages import ObjectListing
 from kubeloop.actors.apiserver.registry import kind_for
+from kubeloop.actors.apiserver.registry.column_descriptions import COMMON, DESCRIPTIONS
 from kubeloop.actors.apiserver.registry.kind import Column
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, since
 from kubeloop.runtime.clock import parse_rfc3339
 
+_UNDESCRIBED = "Custom resource definition column (in JSONPath format)"
 PARTIAL = "PartialObjectMetadata"
 
 
@@ -57,7 +59,7 @@ def table_of(
         "kind": "Table",
         "apiVersion": api_version,
         "metadata": list_metadata(body),
-        "columnDefinitions": [definition(column) for column in columns],
+        "columnDefinitions": definitions(resource, columns),
         "rows": rows,
     }
 
@@ -93,14 +95,20 @@ def list_metadata(body: Any) -> dict[str, Any]:
     return metadata
 
 
-def definition(column: Column) -> dict[str, Any]:
-    return {
-        "name": column.name,
-        "type": column.type,
-        "format": column.format,
-        "description": column.description,
-        "priority": column.priority,
-    }
+def definitions(resource: tuple[str, str, str], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """TableColumnDefinitions. What columns say of themselves comes first, then what the API reference says."""
+    group, _, plural = resource
+    described = DESCRIPTIONS.get(f"{plural}.{group}" if group else plural, {})
+    return [
+        {
+            "name": column.name,
+            "type": column.type,
+            "format": column.format,
+            "description": column.description or described.get(column.name) or COMMON.get(column.name, ""),
+            "priority": column.priority,
+        }
+        for column in columns
+    ]
 
 
 def custom_columns(printer_columns: Sequence[Mapping[str, Any]] | None) -> Sequence[Column]:
@@ -123,7 +131,7 @@ def _custom_column(given: Mapping[str, Any]) -> Column:
         type=type_,
         format=str(given.get("format", "")),
         priority=int(given.get("priority", 0)),
-        description=str(given.get("description", "")),
+        description=str(given.get("description") or f"{_UNDESCRIBED}: {path}"),
     )
 
 
@@ -162,4 +170,4 @@ def _custom_age(obj: Any, now: float) -> Any:
 
 
 _CUSTOM_NAME = msgspec.structs.replace(NAME, cell=_custom_name)
-_CUSTOM_AGE = Column("Age", _custom_age, type="date", description="Time since the object was created.")
+_CUSTOM_AGE = Column("Age", _custom_age, type="date")

@@ -241,11 +241,11 @@ def _count(name: str) -> Callable[[Any, float], int]:
     return lambda obj, now: len(getattr(obj.spec, name))
 
 
-_WEBHOOK_COLUMNS = (NAME, integer("Webhooks", lambda obj, now: len(obj.webhooks), "How many it names."), AGE)
+_WEBHOOK_COLUMNS = (NAME, integer("Webhooks", lambda obj, now: len(obj.webhooks)), AGE)
 _BINDING_COLUMNS = (
     NAME,
-    text("PolicyName", lambda obj, now: obj.spec.policy_name or "", "The policy it puts into force."),
-    text("ParamRef", _param_ref, "Where the policy's parameters are."),
+    text("PolicyName", lambda obj, now: obj.spec.policy_name or ""),
+    text("ParamRef", _param_ref),
     AGE,
 )
 _COMMON: dict[str, Any] = {"tracks_generation": True, "unconditional_update": False}
@@ -274,8 +274,8 @@ KINDS = (
         validate=validate_validating_policy,
         columns=(
             NAME,
-            integer("Validations", _count("validations"), "How many it has."),
-            text("ParamKind", _param_kind, "The kind of its parameters."),
+            integer("Validations", _count("validations")),
+            text("ParamKind", _param_kind),
             AGE,
         ),
         **_COMMON,
@@ -288,8 +288,8 @@ KINDS = (
         validate=validate_mutating_policy,
         columns=(
             NAME,
-            integer("Mutations", _count("mutations"), "How many it has."),
-            text("ParamKind", _param_kind, "The kind of its parameters."),
+            integer("Mutations", _count("mutations")),
+            text("ParamKind", _param_kind),
             AGE,
         ),
         **_COMMON,

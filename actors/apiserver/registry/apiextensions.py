@@ -212,8 +212,8 @@ KINDS = (
         unconditional_update=False,
         columns=(
             NAME,
-            text("Service", _service, "Who serves it."),
-            text("Available", _available, "Whether it answers."),
+            text("Service", _service),
+            text("Available", _available),
             AGE,
         ),
     ),

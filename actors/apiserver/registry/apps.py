@@ -58,7 +58,7 @@ TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _QUARTER = RollingUpdateDeployment(max_surge="25%", max_unavailable="25%")
 _ROLLING = DeploymentStrategy(type="RollingUpdate", rolling_update=_QUARTER)
 _TEMPLATE = template_columns(lambda obj: obj.spec.template)
-_SELECTOR = text("Selector", lambda obj, now: selector_text(obj.spec.selector), "Which pods belong to it.", wide=True)
+_SELECTOR = text("Selector", lambda obj, now: selector_text(obj.spec.selector), wide=True)
 
 
 def default_deployment(obj: Any) -> Any:
@@ -307,9 +307,9 @@ KINDS = (
         scale={"specReplicas": "spec.replicas", "statusReplicas": "status.replicas", "selector": "spec.selector"},
         columns=(
             NAME,
-            text("Ready", _counts_cell, "Ready pods, of those wanted."),
-            text("Up-to-date", _status_number("updated_replicas"), "Pods of the newest template."),
-            text("Available", _status_number("available_replicas"), "Pods ready for long enough."),
+            text("Ready", _counts_cell),
+            text("Up-to-date", _status_number("updated_replicas")),
+            text("Available", _status_number("available_replicas")),
             AGE,
             *_TEMPLATE,
             _SELECTOR,
@@ -330,9 +330,9 @@ KINDS = (
         scale={"specReplicas": "spec.replicas", "statusReplicas": "status.replicas", "selector": "spec.selector"},
         columns=(
             NAME,
-            integer("Desired", lambda obj, now: obj.spec.replicas or 0, "Pods wanted."),
-            integer("Current", _status_number("replicas"), "Pods there are."),
-            integer("Ready", _status_number("ready_replicas"), "Pods that are ready."),
+            integer("Desired", lambda obj, now: obj.spec.replicas or 0),
+            integer("Current", _status_number("replicas")),
+            integer("Ready", _status_number("ready_replicas")),
             AGE,
             *_TEMPLATE,
             _SELECTOR,
@@ -353,15 +353,14 @@ KINDS = (
         warnings=lambda obj: pod_template_warnings("spec.template", obj.spec.template),
         columns=(
             NAME,
-            integer("Desired", _status_number("desired_number_scheduled"), "Nodes that should run its pod."),
-            integer("Current", _status_number("current_number_scheduled"), "Nodes that run one."),
-            integer("Ready", _status_number("number_ready"), "Nodes where it is ready."),
-            integer("Up-to-date", _status_number("updated_number_scheduled"), "Nodes with the newest template."),
-            integer("Available", _status_number("number_available"), "Nodes where it is ready for long enough."),
+            integer("Desired", _status_number("desired_number_scheduled")),
+            integer("Current", _status_number("current_number_scheduled")),
+            integer("Ready", _status_number("number_ready")),
+            integer("Up-to-date", _status_number("updated_number_scheduled")),
+            integer("Available", _status_number("number_available")),
             text(
                 "Node Selector",
                 lambda obj, now: label_text(obj.spec.template.spec.node_selector),
-                "Labels that its nodes must have.",
             ),
             AGE,
             *_TEMPLATE,
@@ -376,8 +375,8 @@ KINDS = (
         validate_update=validate_controller_revision_update,
         columns=(
             NAME,
-            text("Controller", _controller_cell, "Whose state it records."),
-            text("Revision", lambda obj, now: obj.revision or 0, "Which state in the series."),
+            text("Controller", _controller_cell),
+            text("Revision", lambda obj, now: obj.revision or 0),
             AGE,
         ),
     ),

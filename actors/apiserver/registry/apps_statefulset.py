@@ -165,7 +165,7 @@ STATEFUL_SET = entry(
     scale={"specReplicas": "spec.replicas", "statusReplicas": "status.replicas", "selector": "spec.selector"},
     columns=(
         NAME,
-        text("Ready", _ready_cell, "Ready pods, of those wanted."),
+        text("Ready", _ready_cell),
         AGE,
         *template_columns(lambda obj: obj.spec.template),
     ),

@@ -288,11 +288,11 @@ def _spec_number(name: str, absent: str) -> Callable[[Any, float], str]:
 
 COLUMNS: tuple[Column, ...] = (
     NAME,
-    text("Reference", _reference_cell, "What it scales."),
-    text("Targets", _targets_cell, "Each metric's value, and the one aimed at."),
-    text("MinPods", _spec_number("min_replicas", "<unset>"), "Fewest pods."),
-    text("MaxPods", lambda obj, now: obj.spec.max_replicas or 0, "Most pods."),
-    text("Replicas", lambda obj, now: obj.status.current_replicas or 0, "Pods there are."),
+    text("Reference", _reference_cell),
+    text("Targets", _targets_cell),
+    text("MinPods", _spec_number("min_replicas", "<unset>")),
+    text("MaxPods", lambda obj, now: obj.spec.max_replicas or 0),
+    text("Replicas", lambda obj, now: obj.status.current_replicas or 0),
     AGE,
 )
 _BEHAVIOUR: dict[str, Any] = {

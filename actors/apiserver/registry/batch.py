@@ -350,12 +350,12 @@ KINDS = (
         selectable_fields={"status.successful": number("status.succeeded")},
         columns=(
             NAME,
-            text("Status", _job_status, "Running, or how it ended."),
-            text("Completions", _completions, "Pods that succeeded, of those wanted."),
-            text("Duration", _duration, "How long it has taken."),
+            text("Status", _job_status),
+            text("Completions", _completions),
+            text("Duration", _duration),
             AGE,
             *template_columns(lambda obj: obj.spec.template),
-            text("Selector", lambda obj, now: selector_text(obj.spec.selector), "Which pods belong to it.", wide=True),
+            text("Selector", lambda obj, now: selector_text(obj.spec.selector), wide=True),
         ),
     ),
     entry(
@@ -373,19 +373,16 @@ KINDS = (
         tracks_generation=True,
         columns=(
             NAME,
-            text("Schedule", lambda obj, now: obj.spec.schedule or "", "When it starts a job."),
-            text("Timezone", lambda obj, now: obj.spec.time_zone or NONE, "Where its hours are meant."),
-            boolean("Suspend", lambda obj, now: str(bool(obj.spec.suspend)), "Whether it is paused."),
-            integer(
-                "Active", lambda obj, now: len(obj.status.active) if obj.status is not None else 0, "Jobs that run."
-            ),
-            text("Last Schedule", _last_schedule, "Time since the last start."),
+            text("Schedule", lambda obj, now: obj.spec.schedule or ""),
+            text("Timezone", lambda obj, now: obj.spec.time_zone or NONE),
+            boolean("Suspend", lambda obj, now: str(bool(obj.spec.suspend))),
+            integer("Active", lambda obj, now: len(obj.status.active) if obj.status is not None else 0),
+            text("Last Schedule", _last_schedule),
             AGE,
             *template_columns(lambda obj: obj.spec.job_template.spec.template),
             text(
                 "Selector",
                 lambda obj, now: selector_text(obj.spec.job_template.spec.selector),
-                "Which pods belong to its jobs.",
                 wide=True,
             ),
         ),

@@ -147,10 +147,10 @@ KINDS = (
         columns=(
             NAME,
             AGE,
-            text("SignerName", lambda obj, now: obj.spec.signer_name or NONE, "Who should sign it."),
-            text("Requestor", lambda obj, now: obj.spec.username or "", "Who asked for it."),
-            text("RequestedDuration", _duration, "How long it should be valid."),
-            text("Condition", _condition, "How far it has come."),
+            text("SignerName", lambda obj, now: obj.spec.signer_name or NONE),
+            text("Requestor", lambda obj, now: obj.spec.username or ""),
+            text("RequestedDuration", _duration),
+            text("Condition", _condition),
         ),
     ),
 )

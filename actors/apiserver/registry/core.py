@@ -241,7 +241,7 @@ KINDS = (
         validate=validate_namespace,
         validate_status_update=validate_namespace_status,
         selectable_fields={"status.phase": field("status.phase")},
-        columns=(NAME, text("Status", lambda obj, now: obj.status.phase or "", "Active or Terminating."), AGE),
+        columns=(NAME, text("Status", lambda obj, now: obj.status.phase or ""), AGE),
     ),
     entry(
         "",
@@ -251,7 +251,7 @@ KINDS = (
         validate_update=validate_config_map_update,
         columns=(
             NAME,
-            text("Data", lambda obj, now: len(obj.data) + len(obj.binary_data), "How many keys it has."),
+            text("Data", lambda obj, now: len(obj.data) + len(obj.binary_data)),
             AGE,
         ),
     ),
@@ -267,8 +267,8 @@ KINDS = (
         selectable_fields={"type": field("type")},
         columns=(
             NAME,
-            text("Type", lambda obj, now: obj.type or "", "What it holds."),
-            text("Data", lambda obj, now: len(obj.data), "How many keys it has."),
+            text("Type", lambda obj, now: obj.type or ""),
+            text("Data", lambda obj, now: len(obj.data)),
             AGE,
         ),
     ),
@@ -287,9 +287,9 @@ KINDS = (
         "componentstatuses",
         columns=(
             NAME,
-            text("Status", _healthy_cell, "Healthy, Unhealthy or Unknown."),
-            text("Message", _condition_text("message"), "What was found."),
-            text("Error", _condition_text("error"), "What went wrong."),
+            text("Status", _healthy_cell),
+            text("Message", _condition_text("message")),
+            text("Error", _condition_text("error")),
         ),
     ),
 )

@@ -78,12 +78,12 @@ KINDS = (
         scale={"specReplicas": "spec.replicas", "statusReplicas": "status.replicas", "selector": "spec.selector"},
         columns=(
             NAME,
-            integer("Desired", lambda obj, now: obj.spec.replicas or 0, "Pods wanted."),
-            integer("Current", _status_number("replicas"), "Pods there are."),
-            integer("Ready", _status_number("ready_replicas"), "Pods that are ready."),
+            integer("Desired", lambda obj, now: obj.spec.replicas or 0),
+            integer("Current", _status_number("replicas")),
+            integer("Ready", _status_number("ready_replicas")),
             AGE,
             *template_columns(lambda obj: obj.spec.template),
-            text("Selector", lambda obj, now: label_text(obj.spec.selector), "Which pods belong to it.", wide=True),
+            text("Selector", lambda obj, now: label_text(obj.spec.selector), wide=True),
         ),
     ),
 )

@@ -292,8 +292,8 @@ KINDS = (
         return_deleted_object=True,
         columns=(
             NAME,
-            text("Request", _quota_cell(limits=False), "What of requests and counts is used."),
-            text("Limit", _quota_cell(limits=True), "What of limits is used."),
+            text("Request", _quota_cell(limits=False)),
+            text("Limit", _quota_cell(limits=True)),
             AGE,
         ),
     ),

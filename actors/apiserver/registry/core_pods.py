@@ -214,7 +214,6 @@ KINDS = (
             text(
                 "Pod Labels",
                 lambda obj, now: label_text(obj.template.metadata.labels if obj.template.metadata else {}),
-                "Labels of the pods made from it.",
             ),
         ),
     ),

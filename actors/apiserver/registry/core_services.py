@@ -387,12 +387,12 @@ KINDS = (
         selectable_fields={"spec.clusterIP": field("spec.cluster_ip"), "spec.type": field("spec.type")},
         columns=(
             NAME,
-            text("Type", lambda obj, now: obj.spec.type or "", "How it is reached."),
-            text("Cluster-IP", _cluster_ip_cell, "Its address inside the cluster."),
-            text("External-IP", _external_ip_cell, "Its addresses outside."),
-            text("Port(s)", _ports_cell, "Its ports, with node ports behind a colon."),
+            text("Type", lambda obj, now: obj.spec.type or ""),
+            text("Cluster-IP", _cluster_ip_cell),
+            text("External-IP", _external_ip_cell),
+            text("Port(s)", _ports_cell),
             AGE,
-            text("Selector", lambda obj, now: label_text(obj.spec.selector), "Which pods answer for it.", wide=True),
+            text("Selector", lambda obj, now: label_text(obj.spec.selector), wide=True),
         ),
     ),
 )

@@ -184,7 +184,7 @@ KINDS = (
         validate=validate_endpoints,
         deprecation_warnings=_DEPRECATED,
         create_on_update=True,
-        columns=(NAME, text("Endpoints", _endpoints_cell, "Addresses and ports that answer."), AGE),
+        columns=(NAME, text("Endpoints", _endpoints_cell), AGE),
     ),
     entry(
         "discovery.k8s.io",
@@ -196,9 +196,9 @@ KINDS = (
         tracks_generation=True,
         columns=(
             NAME,
-            text("AddressType", lambda obj, now: obj.address_type or "", "What its addresses are."),
-            text("Ports", _slice_ports, "Ports of its endpoints."),
-            text("Endpoints", _slice_endpoints, "Addresses of its endpoints."),
+            text("AddressType", lambda obj, now: obj.address_type or ""),
+            text("Ports", _slice_ports),
+            text("Endpoints", _slice_endpoints),
             AGE,
         ),
     ),

@@ -165,15 +165,15 @@ def _message(event: Any, now: float) -> str:
 
 
 COLUMNS: tuple[Column, ...] = (
-    text("Last Seen", _last_seen, "Time since it was last observed."),
-    text("Type", lambda event, now: event.type or "", "Normal or Warning."),
-    text("Reason", lambda event, now: event.reason or "", "Why it happened, in one word."),
-    text("Object", _object, "What it is about."),
-    text("Subobject", _subobject, "Which part of the object.", wide=True),
-    text("Source", _source, "Who reports it, and from where.", wide=True),
-    text("Message", _message, "What happened."),
-    text("First Seen", _first_seen, "Time since it was first observed.", wide=True),
-    text("Count", _count, "How often it was observed.", wide=True),
+    text("Last Seen", _last_seen),
+    text("Type", lambda event, now: event.type or ""),
+    text("Reason", lambda event, now: event.reason or ""),
+    text("Object", _object),
+    text("Subobject", _subobject, wide=True),
+    text("Source", _source, wide=True),
+    text("Message", _message),
+    text("First Seen", _first_seen, wide=True),
+    text("Count", _count, wide=True),
     replace(NAME, priority=1),
 )
 

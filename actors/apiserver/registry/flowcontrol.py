@@ -230,13 +230,11 @@ KINDS = (
         tracks_generation=True,
         columns=(
             NAME,
-            text("PriorityLevel", _level_number("priority_level_configuration", "name"), "Where its requests queue."),
-            text(
-                "MatchingPrecedence", _level_number("matching_precedence"), "Its place in the order; lower is earlier."
-            ),
-            text("DistinguisherMethod", _distinguisher, "What tells flows apart."),
+            text("PriorityLevel", _level_number("priority_level_configuration", "name")),
+            text("MatchingPrecedence", _level_number("matching_precedence")),
+            text("DistinguisherMethod", _distinguisher),
             AGE,
-            text("MissingPL", _missing_level, "Whether its priority level is missing."),
+            text("MissingPL", _missing_level),
         ),
     ),
     entry(
@@ -251,14 +249,13 @@ KINDS = (
         tracks_generation=True,
         columns=(
             NAME,
-            text("Type", lambda obj, now: obj.spec.type or "", "Limited or Exempt."),
-            text("NominalConcurrencyShares", _shares, "Its share of the server."),
-            text("Queues", _level_number("limited", "limit_response", "queuing", "queues"), "How many queues it has."),
-            text("HandSize", _level_number("limited", "limit_response", "queuing", "hand_size"), "Queues a flow gets."),
+            text("Type", lambda obj, now: obj.spec.type or ""),
+            text("NominalConcurrencyShares", _shares),
+            text("Queues", _level_number("limited", "limit_response", "queuing", "queues")),
+            text("HandSize", _level_number("limited", "limit_response", "queuing", "hand_size")),
             text(
                 "QueueLengthLimit",
                 _level_number("limited", "limit_response", "queuing", "queue_length_limit"),
-                "How long a queue may get.",
             ),
             AGE,
         ),

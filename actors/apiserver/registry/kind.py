@@ -13,7 +13,8 @@ from kubeloop.runtime.clock import Clock
 class Column(msgspec.Struct, frozen=True):
     """A column of the Table answer (meta/v1 TableColumnDefinition).
 
-    `cell` gives its value for an object at a time in unix seconds.
+    `cell` gives its value for an object at a time in unix seconds. `description`: only of columns that the
+    API reference does not describe (column_descriptions.py).
     """
 
     name: str

@@ -361,10 +361,10 @@ KINDS = (
         tracks_generation=True,
         columns=(
             NAME,
-            text("Class", _ingress_class, "Which controller serves it."),
-            text("Hosts", _hosts, "Host names that it answers to."),
-            text("Address", _address, "Where its load balancer is."),
-            text("Ports", _ports, "Ports that are open."),
+            text("Class", _ingress_class),
+            text("Hosts", _hosts),
+            text("Address", _address),
+            text("Ports", _ports),
             AGE,
         ),
     ),
@@ -378,8 +378,8 @@ KINDS = (
         tracks_generation=True,
         columns=(
             NAME,
-            text("Controller", lambda obj, now: obj.spec.controller or "", "Who serves ingresses of this class."),
-            text("Parameters", _parameters, "Where its settings are."),
+            text("Controller", lambda obj, now: obj.spec.controller or ""),
+            text("Parameters", _parameters),
             AGE,
         ),
     ),
@@ -390,7 +390,7 @@ KINDS = (
         default=default_network_policy,
         validate=validate_network_policy,
         tracks_generation=True,
-        columns=(NAME, text("Pod-Selector", _pod_selector, "Which pods it is for."), AGE),
+        columns=(NAME, text("Pod-Selector", _pod_selector), AGE),
     ),
     entry(
         GROUP,
@@ -399,7 +399,7 @@ KINDS = (
         name_rule="path_segment",
         validate=validate_ip_address,
         validate_update=validate_ip_address_update,
-        columns=(NAME, text("ParentRef", _parent, "Who holds it.")),
+        columns=(NAME, text("ParentRef", _parent)),
     ),
     entry(
         GROUP,
@@ -410,6 +410,6 @@ KINDS = (
         prepare_for_status_update=only_status,
         validate=validate_service_cidr,
         validate_update=validate_service_cidr_update,
-        columns=(NAME, text("CIDRs", lambda obj, now: ",".join(obj.spec.cidrs), "Its ranges."), AGE),
+        columns=(NAME, text("CIDRs", lambda obj, now: ",".join(obj.spec.cidrs)), AGE),
     ),
 )

@@ -171,12 +171,12 @@ def row_conditions(pod: Any) -> Sequence[Mapping[str, str]]:
 
 COLUMNS = (
     NAME,
-    text("Ready", ready_cell, "Containers that are ready, of all."),
-    text("Status", status_cell, "The pod's state in one word."),
-    text("Restarts", restarts_cell, "Restarts of its containers, and how long ago the last one was."),
+    text("Ready", ready_cell),
+    text("Status", status_cell),
+    text("Restarts", restarts_cell),
     AGE,
-    text("IP", ip_cell, "The pod's first address.", wide=True),
-    text("Node", lambda pod, now: or_none(pod.spec.node_name), "The node that runs it.", wide=True),
-    text("Nominated Node", nominated_node_cell, "The node where room is being made for it.", wide=True),
-    text("Readiness Gates", readiness_gates_cell, "Readiness gates that are true, of all.", wide=True),
+    text("IP", ip_cell, wide=True),
+    text("Node", lambda pod, now: or_none(pod.spec.node_name), wide=True),
+    text("Nominated Node", nominated_node_cell, wide=True),
+    text("Readiness Gates", readiness_gates_cell, wide=True),
 )

@@ -64,11 +64,9 @@ KINDS = (
         unconditional_update=False,
         columns=(
             NAME,
-            text("Min Available", lambda obj, now: _or_not(obj.spec.min_available), "Pods that must stay."),
-            text("Max Unavailable", lambda obj, now: _or_not(obj.spec.max_unavailable), "Pods that may be missing."),
-            integer(
-                "Allowed Disruptions", lambda obj, now: obj.status.disruptions_allowed or 0, "Evictions allowed now."
-            ),
+            text("Min Available", lambda obj, now: _or_not(obj.spec.min_available)),
+            text("Max Unavailable", lambda obj, now: _or_not(obj.spec.max_unavailable)),
+            integer("Allowed Disruptions", lambda obj, now: obj.status.disruptions_allowed or 0),
             AGE,
         ),
     ),

@@ -63,23 +63,21 @@ def created_cell(obj: Any, now: float) -> str:
     return obj.metadata.creation_timestamp or ""
 
 
-NAME = Column(
-    "Name", name_cell, format="name", description="The object's name, unique among its kind (in its namespace)."
-)
-AGE = Column("Age", age_cell, description="Time since the object was created.")
-CREATED_AT = Column("Created At", created_cell, type="date", description="When the object was created (RFC 3339).")
+NAME = Column("Name", name_cell, format="name")
+AGE = Column("Age", age_cell)
+CREATED_AT = Column("Created At", created_cell, type="date")
 
 
-def text(name: str, cell: Cell, description: str = "", *, wide: bool = False) -> Column:
-    return Column(name, cell, priority=int(wide), description=description)
+def text(name: str, cell: Cell, *, wide: bool = False) -> Column:
+    return Column(name, cell, priority=int(wide))
 
 
-def integer(name: str, cell: Cell, description: str = "") -> Column:
-    return Column(name, cell, type="integer", description=description)
+def integer(name: str, cell: Cell) -> Column:
+    return Column(name, cell, type="integer")
 
 
-def boolean(name: str, cell: Cell, description: str = "") -> Column:
-    return Column(name, cell, type="boolean", description=description)
+def boolean(name: str, cell: Cell) -> Column:
+    return Column(name, cell, type="boolean")
 
 
 def label_text(labels: Mapping[str, str]) -> str:
@@ -128,13 +126,11 @@ def template_columns(template_of: Callable[[Any], Any]) -> tuple[Column, Column]
         text(
             "Containers",
             lambda obj, now: container_names(spec_containers(obj)),
-            "Names of the template's containers.",
             wide=True,
         ),
         text(
             "Images",
             lambda obj, now: container_images(spec_containers(obj)),
-            "Images of the template's containers.",
             wide=True,
         ),
     )

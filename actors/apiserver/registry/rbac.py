@@ -148,11 +148,11 @@ def _role(obj: Any, now: float) -> str:
 
 _BINDING_COLUMNS: tuple[Column, ...] = (
     NAME,
-    text("Role", _role, "The role it grants."),
+    text("Role", _role),
     AGE,
-    text("Users", _subjects("User"), "Users it is granted to.", wide=True),
-    text("Groups", _subjects("Group"), "Groups it is granted to.", wide=True),
-    text("ServiceAccounts", _subjects("ServiceAccount"), "Service accounts it is granted to.", wide=True),
+    text("Users", _subjects("User"), wide=True),
+    text("Groups", _subjects("Group"), wide=True),
+    text("ServiceAccounts", _subjects("ServiceAccount"), wide=True),
 )
 _COMMON: dict[str, Any] = {"name_rule": "path_segment", "create_on_update": True}
 

@@ -196,7 +196,7 @@ KINDS = (
         validate=validate_claim,
         validate_update=validate_claim_update,
         return_deleted_object=True,
-        columns=(NAME, text("State", _state, "Whether devices are allocated to it."), AGE),
+        columns=(NAME, text("State", _state), AGE),
     ),
     entry(
         GROUP,
@@ -218,11 +218,9 @@ KINDS = (
         selectable_fields={"spec.nodeName": field("spec.node_name"), "spec.driver": field("spec.driver")},
         columns=(
             NAME,
-            text("Node", _node, "Where its devices are."),
-            text("Driver", lambda obj, now: obj.spec.driver or "", "Whose they are."),
-            text(
-                "Pool", lambda obj, now: (obj.spec.pool.name if obj.spec.pool is not None else "") or "", "Their pool."
-            ),
+            text("Node", _node),
+            text("Driver", lambda obj, now: obj.spec.driver or ""),
+            text("Pool", lambda obj, now: (obj.spec.pool.name if obj.spec.pool is not None else "") or ""),
             AGE,
         ),
     ),

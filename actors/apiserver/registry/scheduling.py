@@ -114,15 +114,12 @@ KINDS = (
         fixed_generation=True,
         columns=(
             NAME,
-            integer("Value", lambda obj, now: obj.value or 0, "The priority it stands for."),
-            boolean(
-                "Global-Default", lambda obj, now: bool(obj.global_default), "Whether pods without a class get it."
-            ),
+            integer("Value", lambda obj, now: obj.value or 0),
+            boolean("Global-Default", lambda obj, now: bool(obj.global_default)),
             AGE,
             text(
                 "PreemptionPolicy",
                 lambda obj, now: obj.preemption_policy or "",
-                "Whether its pods may drive out others.",
             ),
         ),
     ),
@@ -133,7 +130,7 @@ KINDS = (
         validate=validate_lease,
         create_on_update=True,
         unconditional_update=False,
-        columns=(NAME, text("Holder", lambda obj, now: obj.spec.holder_identity or "", "Who holds it."), AGE),
+        columns=(NAME, text("Holder", lambda obj, now: obj.spec.holder_identity or ""), AGE),
     ),
     entry(
         "node.k8s.io",
@@ -143,6 +140,6 @@ KINDS = (
         validate=validate_runtime_class,
         validate_update=validate_runtime_class_update,
         unconditional_update=False,
-        columns=(NAME, text("Handler", lambda obj, now: obj.handler or "", "What its nodes call it."), AGE),
+        columns=(NAME, text("Handler", lambda obj, now: obj.handler or ""), AGE),
     ),
 )

@@ -260,8 +260,8 @@ def validate_attributes_class_update(new: Any, old: Any) -> Sequence[FieldError]
     return errors
 
 
-def _flag(name: str, column: str, description: str) -> Column:
-    return boolean(column, lambda obj, now: bool(getattr(obj.spec, name)), description)
+def _flag(name: str, column: str) -> Column:
+    return boolean(column, lambda obj, now: bool(getattr(obj.spec, name)))
 
 
 def _tokens(obj: Any, now: float) -> str:
@@ -275,12 +275,12 @@ def _attached_volume(obj: Any, now: float) -> str:
 
 _DRIVER_COLUMNS: tuple[Column, ...] = (
     NAME,
-    _flag("attach_required", "AttachRequired", "Whether its volumes must be attached."),
-    _flag("pod_info_on_mount", "PodInfoOnMount", "Whether it wants to know the pod."),
-    _flag("storage_capacity", "StorageCapacity", "Whether its capacity is looked at."),
-    text("TokenRequests", _tokens, "Audiences of the tokens it wants."),
-    _flag("requires_republish", "RequiresRepublish", "Whether its volumes are published again and again."),
-    text("Modes", lambda obj, now: ",".join(obj.spec.volume_lifecycle_modes), "Which volumes it serves."),
+    _flag("attach_required", "AttachRequired"),
+    _flag("pod_info_on_mount", "PodInfoOnMount"),
+    _flag("storage_capacity", "StorageCapacity"),
+    text("TokenRequests", _tokens),
+    _flag("requires_republish", "RequiresRepublish"),
+    text("Modes", lambda obj, now: ",".join(obj.spec.volume_lifecycle_modes)),
     AGE,
 )
 
@@ -295,15 +295,12 @@ KINDS = (
         return_deleted_object=True,
         columns=(
             replace(NAME, cell=_class_name),
-            text("Provisioner", lambda obj, now: obj.provisioner or "", "Who makes its volumes."),
-            text("ReclaimPolicy", lambda obj, now: obj.reclaim_policy or "Delete", "What follows a volume's release."),
-            text(
-                "VolumeBindingMode", lambda obj, now: obj.volume_binding_mode or "Immediate", "When volumes are made."
-            ),
+            text("Provisioner", lambda obj, now: obj.provisioner or ""),
+            text("ReclaimPolicy", lambda obj, now: obj.reclaim_policy or "Delete"),
+            text("VolumeBindingMode", lambda obj, now: obj.volume_binding_mode or "Immediate"),
             text(
                 "AllowVolumeExpansion",
                 lambda obj, now: bool(obj.allow_volume_expansion),
-                "Whether its volumes may grow.",
             ),
             AGE,
         ),
@@ -327,7 +324,7 @@ KINDS = (
         validate=validate_csi_node,
         validate_update=validate_csi_node_update,
         return_deleted_object=True,
-        columns=(NAME, integer("Drivers", lambda obj, now: len(obj.spec.drivers), "Drivers on the node."), AGE),
+        columns=(NAME, integer("Drivers", lambda obj, now: len(obj.spec.drivers)), AGE),
     ),
     entry(
         GROUP,
@@ -350,10 +347,10 @@ KINDS = (
         return_deleted_object=True,
         columns=(
             NAME,
-            Column("Attacher", lambda obj, now: obj.spec.attacher or "", format="name", description="Who attaches it."),
-            text("PV", _attached_volume, "The volume."),
-            text("Node", lambda obj, now: obj.spec.node_name or "", "Where it is attached."),
-            boolean("Attached", lambda obj, now: bool(obj.status.attached), "Whether it is."),
+            Column("Attacher", lambda obj, now: obj.spec.attacher or "", format="name"),
+            text("PV", _attached_volume),
+            text("Node", lambda obj, now: obj.spec.node_name or ""),
+            boolean("Attached", lambda obj, now: bool(obj.status.attached)),
             AGE,
         ),
     ),
@@ -365,6 +362,6 @@ KINDS = (
         validate=validate_attributes_class,
         validate_update=validate_attributes_class_update,
         return_deleted_object=True,
-        columns=(NAME, text("DriverName", lambda obj, now: obj.driver_name or "", "The driver it is for."), AGE),
+        columns=(NAME, text("DriverName", lambda obj, now: obj.driver_name or ""), AGE),
     ),
 )
