@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from kubeloop.actors.apiserver.autoscaler_conversion import autoscaler_from_v2, autoscaler_to_v2
+
 Convert = Callable[[Any], Any]
 
 
@@ -66,66 +68,6 @@ def _series(series: Any, type_: Any) -> Any:
     if series is None:
         return None
     return type_(count=series.count, last_observed_time=series.last_observed_time)
-
-
-def autoscaler_to_v2(autoscaler: Any) -> Any:
-    """autoscaling/v1 -> v2: the CPU percentage becomes a resource metric."""
-    from kubeloop.actors.api import autoscaling_v2 as v2
-
-    spec, status = autoscaler.spec, autoscaler.status
-    metrics: tuple[Any, ...] = ()
-    if spec.target_cpu_utilization_percentage is not None:
-        target = v2.MetricTarget(type="Utilization", average_utilization=spec.target_cpu_utilization_percentage)
-        metrics = (v2.MetricSpec(type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target)),)
-    reference = spec.scale_target_ref
-    return v2.HorizontalPodAutoscaler(
-        metadata=autoscaler.metadata,
-        spec=v2.HorizontalPodAutoscalerSpec(
-            scale_target_ref=_reference(reference, v2.CrossVersionObjectReference),
-            min_replicas=spec.min_replicas,
-            max_replicas=spec.max_replicas,
-            metrics=metrics,
-        ),
-        status=v2.HorizontalPodAutoscalerStatus(
-            observed_generation=status.observed_generation,
-            last_scale_time=status.last_scale_time,
-            current_replicas=status.current_replicas,
-            desired_replicas=status.desired_replicas,
-        ),
-    )
-
-
-def autoscaler_from_v2(autoscaler: Any) -> Any:
-    """autoscaling/v2 -> v1: the CPU metric becomes the percentage; other metrics do not fit."""
-    from kubeloop.actors.api import autoscaling_v1 as v1
-
-    spec, status = autoscaler.spec, autoscaler.status
-    percentage = None
-    for metric in spec.metrics:
-        if metric.type == "Resource" and metric.resource is not None and metric.resource.name == "cpu":
-            percentage = metric.resource.target.average_utilization
-    reference = spec.scale_target_ref
-    return v1.HorizontalPodAutoscaler(
-        metadata=autoscaler.metadata,
-        spec=v1.HorizontalPodAutoscalerSpec(
-            scale_target_ref=_reference(reference, v1.CrossVersionObjectReference),
-            min_replicas=spec.min_replicas,
-            max_replicas=spec.max_replicas,
-            target_cpu_utilization_percentage=percentage,
-        ),
-        status=v1.HorizontalPodAutoscalerStatus(
-            observed_generation=status.observed_generation,
-            last_scale_time=status.last_scale_time,
-            current_replicas=status.current_replicas or 0,
-            desired_replicas=status.desired_replicas or 0,
-        ),
-    )
-
-
-def _reference(reference: Any, type_: Any) -> Any:
-    if reference is None:
-        return None
-    return type_(api_version=reference.api_version, kind=reference.kind, name=reference.name)
 
 
 CONVERSIONS: Mapping[tuple[str, str, str], Conversion] = {
