@@ -51,7 +51,7 @@ class Storage:
         self.on_next_write: Callable[[], None] | None = None  # called once
         self.on_disconnected: Callable[[Exception | None], object] | None = None
         self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._attempt: Attempt | None = None
         self._waiting: list[tuple[int, int, asyncio.Event]] = []  # a heap: (revision, order, who waits)
         self._order = count()
         self._key_waiters: dict[bytes, list[asyncio.Event]] = {}
@@ -67,11 +67,23 @@ class Storage:
     # the watch
 
     async def connect(self) -> None:
-        """Watch, from where the last watch ended. Raises what etcd answers."""
-        if self._connection is None:
-            async with self._connecting:
-                while self._connection is None:
-                    await self._open()
+        """Watch, from where the last watch ended. Raises what etcd answers; whoever comes meanwhile is told the same."""
+        while self._connection is None:
+            attempt = self._attempt
+            if attempt is not None:
+                await attempt.over.wait()
+                if attempt.error is not None:
+                    raise attempt.error
+                continue
+            attempt = self._attempt = Attempt()
+            try:
+                await self._open()
+            except Exception as error:
+                attempt.error = error
+                raise
+            finally:
+                self._attempt = None
+                attempt.over.set()
 
     async def _open(self) -> None:
         revision = await self.etcd_revision()
@@ -209,6 +221,14 @@ class Storage:
         if store is None and end:
             store = self.stores.get(key[: key.find(b"/", end) + 1])
         return store
+
+
+class Attempt:
+    """To connect, under way; `error` when it has failed. Without one, look again: it succeeded or was called off."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.error: Exception | None = None
 
 
 class Connection:

@@ -187,3 +187,17 @@ def test_a_value_that_is_no_object_is_named_and_the_other_resources_go_on(value:
         assert await server.values() == {"a": ""}
 
     play(scenario, "/registry")
+
+
+def test_requests_that_wait_for_the_same_connection_are_told_together() -> None:
+    async def scenario(world: World) -> None:
+        server = world.servers[0]
+        await server.values()
+        world.system.network.drop(server.name, ETCD_HOST)  # each message is missed only after 30 s
+        world.system.network.cut(server.name, ETCD_HOST)
+        began = world.system.clock.monotonic()
+        answers = await asyncio.gather(*(server.values() for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(answer, StatusError) and answer.code == 500 for answer in answers)
+        assert world.system.clock.monotonic() - began < 65
+
+    play(scenario, "/registry")
