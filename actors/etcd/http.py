@@ -76,7 +76,12 @@ class HttpPages:
         return Answer(200, JSON, body.encode())
 
     def _metrics_text(self) -> Answer:
-        return Answer(200, METRICS, self._metrics.text())
+        """With what the operating system says of the process, which `etcdctl check datascale` reads."""
+        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+        process = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=process)
+        return Answer(200, METRICS, self._metrics.text() + generate_latest(process))
 
     def _watch_state(self) -> None:
         """The metrics that are read from the store when somebody asks."""

@@ -19,7 +19,7 @@ from kubeloop.actors.etcd.messages import (
     TxnResult,
 )
 from kubeloop.actors.etcd.rpc_words import Method, RpcError
-from kubeloop.actors.etcd.services_header import Headers, encoded, key_value
+from kubeloop.actors.etcd.services_header import Headers, encoded, fill_key_value
 from kubeloop.store.errors import KeyNotFoundError, RequestTooLargeError
 from kubeloop.store.model import Op, OpResult
 
@@ -60,7 +60,9 @@ class KvService:
 
     async def range(self, request: Any) -> bytes:
         result: RangeResult = await self._ask(range_op(request))
-        return encoded(self._header(result.revision), range_response(result))
+        response = rpc_pb2.RangeResponse()
+        fill_range(response, result)
+        return encoded(self._header(result.revision), response)
 
     async def put(self, request: Any) -> bytes:
         self._check_size(request)
@@ -68,17 +70,23 @@ class KvService:
         header = self._header(result.revision)
         if result.prev_kv is None:
             return header
-        return encoded(header, rpc_pb2.PutResponse(prev_kv=key_value(result.prev_kv)))
+        response = rpc_pb2.PutResponse()
+        fill_key_value(response.prev_kv, result.prev_kv)
+        return encoded(header, response)
 
     async def delete_range(self, request: Any) -> bytes:
         self._check_size(request)
         result: DeleteResult = await self._ask(delete_op(request))
-        return encoded(self._header(result.revision), delete_response(result))
+        response = rpc_pb2.DeleteRangeResponse()
+        fill_delete(response, result)
+        return encoded(self._header(result.revision), response)
 
     async def txn(self, request: Any) -> bytes:
         self._check_size(request)
         result: TxnResult = await self._ask(txn_op(request))
-        return encoded(self._header(result.revision), txn_response(result))
+        response = rpc_pb2.TxnResponse()
+        fill_txn(response, result)
+        return encoded(self._header(result.revision), response)
 
     async def compact(self, request: Any) -> bytes:
         await self._ask(Compact(request.revision, request.physical))
@@ -154,36 +162,39 @@ def compare_op(compare: Any) -> Compare | None:
     return Compare(compare.key, target[0], result, getattr(compare, target[1]), range_end)
 
 
-def range_response(result: RangeResult) -> Any:
-    return rpc_pb2.RangeResponse(kvs=[key_value(kv) for kv in result.kvs], more=result.more, count=result.count)
+def fill_range(response: Any, result: RangeResult) -> None:
+    add = response.kvs.add
+    for kv in result.kvs:
+        fill_key_value(add(), kv)
+    response.more = result.more
+    response.count = result.count
 
 
-def delete_response(result: DeleteResult) -> Any:
-    prev_kvs = [key_value(kv) for kv in result.prev_kvs]
-    return rpc_pb2.DeleteRangeResponse(deleted=result.deleted, prev_kvs=prev_kvs)
+def fill_delete(response: Any, result: DeleteResult) -> None:
+    response.deleted = result.deleted
+    for kv in result.prev_kvs:
+        fill_key_value(response.prev_kvs.add(), kv)
 
 
-def txn_response(result: TxnResult) -> Any:
-    responses = [response_op(response) for response in result.responses]
-    return rpc_pb2.TxnResponse(succeeded=result.succeeded, responses=responses)
+def fill_txn(response: Any, result: TxnResult) -> None:
+    response.succeeded = result.succeeded
+    for inner in result.responses:
+        fill_op(response.responses.add(), inner)
 
 
-def response_op(result: OpResult) -> Any:
+def fill_op(op: Any, result: OpResult) -> None:
     """An answer within a transaction: its header has the revision alone, a nested transaction's nothing at all."""
     match result:
         case RangeResult():
-            response = range_response(result)
-            response.header.revision = result.revision
-            return rpc_pb2.ResponseOp(response_range=response)
+            op.response_range.header.revision = result.revision
+            fill_range(op.response_range, result)
         case PutResult():
-            prev_kv = key_value(result.prev_kv) if result.prev_kv is not None else None
-            put = rpc_pb2.PutResponse(header=rpc_pb2.ResponseHeader(revision=result.revision), prev_kv=prev_kv)
-            return rpc_pb2.ResponseOp(response_put=put)
+            op.response_put.header.revision = result.revision
+            if result.prev_kv is not None:
+                fill_key_value(op.response_put.prev_kv, result.prev_kv)
         case DeleteResult():
-            response = delete_response(result)
-            response.header.revision = result.revision
-            return rpc_pb2.ResponseOp(response_delete_range=response)
+            op.response_delete_range.header.revision = result.revision
+            fill_delete(op.response_delete_range, result)
         case TxnResult():
-            response = txn_response(result)
-            response.header.SetInParent()
-            return rpc_pb2.ResponseOp(response_txn=response)
+            op.response_txn.header.SetInParent()
+            fill_txn(op.response_txn, result)
