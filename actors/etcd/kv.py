@@ -16,6 +16,8 @@ from kubeloop.actors.etcd.messages import (
     LeaseGranted,
     LeaseKeepAlive,
     LeaseRevoke,
+    LeaseStatus,
+    LeaseTimeToLive,
     Put,
     PutIf,
     PutResult,
@@ -124,6 +126,10 @@ class ActorKV:
 
     async def lease_revoke(self, lease_id: int) -> None:
         await self._ask(LeaseRevoke(lease_id))
+
+    async def lease_time_to_live(self, lease_id: int) -> LeaseStatus:
+        result: LeaseStatus = await self._ask(LeaseTimeToLive(lease_id))
+        return result
 
 
 class RemoteWatch:

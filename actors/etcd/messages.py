@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 from kubeloop.runtime.actor import ReplyError
+from kubeloop.store.lease import LeaseStatus
 from kubeloop.store.model import (
     CasResult,
     Compare,
@@ -51,6 +52,7 @@ __all__ = [
     "LeaseKeepAlive",
     "LeaseLeases",
     "LeaseRevoke",
+    "LeaseStatus",
     "LeaseTimeToLive",
     "Put",
     "PutIf",
@@ -134,7 +136,7 @@ class LeaseKeepAlive(Struct, frozen=True):
 
 
 class LeaseTimeToLive(Struct, frozen=True):
-    """Answer: `kubeloop.store.lease.LeaseStatus`."""
+    """Answer: `LeaseStatus`."""
 
     id: int
 
@@ -213,8 +215,11 @@ class WatchHandle(Protocol):
 
 
 class KV(Protocol):
-    """etcd's KV, Watch and Lease services as one object. Errors: `EtcdError`, `CompactedError`, `ActorStopped`,
-    `Unreachable`."""
+    """etcd's KV, Watch and Lease services as one object: of an embedded etcd (`kv.ActorKV`), a real one (`remote`).
+
+    Errors: `EtcdError` in etcd's words, `CompactedError`; `ActorStopped` and `Unreachable` when there is no etcd to be
+    had. A write that ends in one of the last two, or in an `EtcdError` with code UNAVAILABLE, may have been done.
+    """
 
     @property
     def synchronous(self) -> bool:
@@ -263,7 +268,11 @@ class KV(Protocol):
         prev_kv: bool = False,
         filters: Sequence[EventType] = (),
     ) -> WatchHandle:
-        """`sink(events)` once a transaction, in order; `on_closed(error)` once if it ends otherwise than by cancel."""
+        """`sink(events)` once a transaction, in order; `on_closed(error)` once if it ends otherwise than by cancel.
+
+        Told of are changes from `start_revision` on, or (0) from the next one. Where `synchronous` is false, past ones
+        may come after this has returned, and new ones before it has.
+        """
         ...
 
     async def lease_grant(self, ttl_seconds: int, lease_id: int = 0) -> LeaseGranted: ...
@@ -271,3 +280,7 @@ class KV(Protocol):
     async def lease_keep_alive(self, lease_id: int) -> LeaseGranted: ...
 
     async def lease_revoke(self, lease_id: int) -> None: ...
+
+    async def lease_time_to_live(self, lease_id: int) -> LeaseStatus:
+        """With its keys. Of a lease that is not there -1 seconds remain."""
+        ...

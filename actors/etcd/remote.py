@@ -19,6 +19,7 @@ from kubeloop.actors.etcd.messages import (
     EtcdError,
     EventType,
     LeaseGranted,
+    LeaseStatus,
     Put,
     PutResult,
     Range,
@@ -37,7 +38,6 @@ from kubeloop.actors.etcd.remote_watch import RemoteWatch
 from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.tasks import Spawner
-from kubeloop.store.lease import LeaseStatus
 from kubeloop.store.model import KeyValue, Op
 from kubeloop.store.watch import OnClosed, Sink
 
@@ -68,6 +68,8 @@ class RemoteKV:
         self._spawner = spawner
         self._calls = Calls(options, clock or Clock())
         self._watches: dict[RemoteWatch, None] = {}
+        self.cluster_id = 0
+        """etcd's own, once connected."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -84,7 +86,8 @@ class RemoteKV:
 
     async def connect(self) -> None:
         """Return when etcd answers. Raises `EtcdError`, `Unreachable` after the request's time, OSError."""
-        await self._calls.newest_revision()
+        response = await self._calls.read("Range", rpc_pb2.RangeRequest(key=b"\0", count_only=True))
+        self.cluster_id = response.header.cluster_id
 
     async def close(self) -> None:
         """End watches (`on_closed(ActorStopped)`), what is under way (`Unreachable`), connections. Twice is once."""

@@ -7,6 +7,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at import: failures are 
 try:
     import grpc as grpc  # type: ignore[import-untyped]
     from aetcd import rpc as rpc  # type: ignore[import-untyped]
-    from aetcd.rpc import rpc_pb2 as rpc_pb2
+    from aetcd.rpc import rpc_pb2 as rpc_pb2  # type: ignore[import-untyped]
 except ImportError as missing:
     raise ImportError(f"a real etcd is spoken to through aetcd ({missing}): pip install 'kubeloop[etcd]'") from None

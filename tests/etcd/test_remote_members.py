@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,10 +218,10 @@ def secure_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEtcd]:
         yield etcd
 
 
-def secure(etcd: RealEtcd, *, url: str = "", **changes: str) -> RemoteEtcd:
+def secure(etcd: RealEtcd, *, url: str = "", **changes: Any) -> RemoteEtcd:
     tls = etcd.tls
     assert tls is not None
-    files = {
+    files: dict[str, Any] = {
         "ca_file": str(tls.trusted_ca_file),
         "cert_file": str(tls.client_cert_file),
         "key_file": str(tls.client_key_file),
