@@ -414,6 +414,14 @@ class Cluster:
         """Where etcd's own API is served: by a real etcd, or by the cluster's own on its `listen_client_urls`."""
         return self._own_etcd.urls
 
+    async def backup(self, path: str | os.PathLike[str]) -> int:
+        """Saves all state as it is now in a file, for `kubeloop etcd restore`; returns the file's size in bytes.
+
+        Writers are not held up. Raises OSError, ActorStopped while etcd is away, ValueError with a real etcd, which
+        saves itself.
+        """
+        return await self._own_etcd.backup(self.system, Path(path))
+
     def processes(self) -> tuple[Process, ...]:
         """Every process: its name, host, state, restarts, and what it holds."""
         return running_processes(self.system)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from kubeloop.actors.etcd.actor import EtcdActor
+from kubeloop.actors.etcd.backup import save
 from kubeloop.actors.etcd.kv import ActorKV
 from kubeloop.actors.etcd.messages import KV, EtcdError
 from kubeloop.actors.etcd.options import EtcdOptions
 from kubeloop.actors.etcd.remote_options import RemoteEtcd
 from kubeloop.actors.processes import CONTROL_PLANE
-from kubeloop.runtime.actor import Unreachable
+from kubeloop.runtime.actor import ActorStopped, Unreachable
 from kubeloop.runtime.system import System
 from kubeloop.store.store import Store
 
@@ -136,6 +137,18 @@ class ClusterEtcd:
             return self._remote
         etcd = system.ref("etcd", source_host=CONTROL_PLANE)
         return ActorKV(etcd, network=system.network, host=CONTROL_PLANE)
+
+    async def backup(self, system: System, path: Path) -> int:
+        """Save what the cluster's own etcd holds now; the file's size in bytes. Raises ValueError for a real etcd."""
+        if self.is_real:
+            raise ValueError(
+                "a real etcd saves itself: etcdctl snapshot save, or kubeloop etcd backup --from URL"
+            )
+        live = system.slot("etcd").live
+        if live is None:
+            raise ActorStopped("etcd does not run")
+        assert isinstance(live.actor, EtcdActor)
+        return await save(live.actor.backup(), path)
 
     async def close(self) -> None:
         """Once the cluster has ended."""

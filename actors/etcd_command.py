@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from kubeloop.actors import etcd_migrate
+from kubeloop.actors import etcd_backup, etcd_migrate
 from kubeloop.actors.etcd.options import REQUEST_BYTES_MAX, TXN_OPS_MAX, EtcdOptions
 
 app = typer.Typer(help="Etcd's v3 API from kubeloop's store, alone.", invoke_without_command=True, no_args_is_help=True)
 app.command()(etcd_migrate.migrate)
+app.command()(etcd_backup.backup)
+app.command()(etcd_backup.restore)
 
 HOUR_SECONDS = 3600.0
 UNIT_SECONDS = {"h": HOUR_SECONDS, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}

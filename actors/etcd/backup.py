@@ -1,6 +1,7 @@
 """A backup while etcd runs: the bytes of a data file, as `etcdctl snapshot save` asks for them."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from functools import partial
@@ -44,3 +45,20 @@ async def backup_of_memory(store: Store, cluster_id: int, member_id: int) -> Asy
 def _fill(disk: Disk, snapshot: Snapshot) -> None:
     disk.load(now=0)
     disk.commit(changes_of(snapshot))
+
+
+async def save(chunks: AsyncIterator[bytes], path: Path) -> int:
+    """Write a backup to a file, which is there as a whole or not at all; its size in bytes. Raises OSError."""
+    part = path.with_name(f"{path.name}.part")
+    loop = asyncio.get_running_loop()
+    size = 0
+    try:
+        with part.open("wb") as file:
+            async for chunk in chunks:
+                size += await loop.run_in_executor(None, file.write, chunk)
+            file.flush()
+            await loop.run_in_executor(None, os.fsync, file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return size
