@@ -88,18 +88,17 @@ def test_equal_seeds_give_no_identity_twice(tmp_path: Path) -> None:
 
 
 def test_equal_seeds_give_equal_runs_on_equal_disks(tmp_path: Path) -> None:
-    def run(folder: Path) -> list[str]:
-        async def scenario() -> list[str]:
-            trace = []
-            for _ in range(2):
-                async with Cluster(nodes=2, data_dir=folder, seed=3) as cluster:
+    def run(folder: Path) -> list[Any]:
+        async def scenario() -> list[Any]:
+            found: list[Any] = []
+            for replicas in (20, 10):
+                async with Cluster(nodes=4, data_dir=folder, seed=3) as cluster:
                     await deploy(cluster)
+                    await cluster.client.scale("deployments", "web", replicas)
+                    cluster.crash("kubelet/node-1")
                     await cluster.system.clock.sleep(60)
-                    found = await pods(cluster)
-                    trace += [
-                        f"{name} {pod.metadata.uid} {pod.metadata.resource_version}" for name, pod in found.items()
-                    ]
-            return trace
+                    found += (await cluster.etcd.range(b"/registry/", b"/registry0")).kvs
+            return found
 
         return play(scenario, seed=3)
 

@@ -7,7 +7,7 @@ everything that it can have seen is on disk: writes and reads that came together
 import asyncio
 from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kubeloop.actors.etcd.auto_compaction import AutoCompaction
 from kubeloop.actors.etcd.backup import backup_of_disk, backup_of_memory
-from kubeloop.actors.etcd.commits import GroupCommit
+from kubeloop.actors.etcd.commits import AtOnce, GroupCommit
 from kubeloop.actors.etcd.messages import (
     Alarm,
     AlarmMember,
@@ -90,9 +90,10 @@ class EtcdActor(Actor):
 
     async def _open_disk(self, data_dir: Path) -> None:
         """Read back what was acknowledged. One thread does all that the disk is asked."""
-        thread = ThreadPoolExecutor(1, thread_name_prefix="etcd-disk")
-        self.defer(lambda: thread.shutdown(wait=True))
         loop = asyncio.get_running_loop()
+        virtual = getattr(loop, "virtual", False)
+        thread: Executor = AtOnce() if virtual else ThreadPoolExecutor(1, thread_name_prefix="etcd-disk")
+        self.defer(lambda: thread.shutdown(wait=True))
         open_disk = partial(Disk, data_dir, cluster_id=self.cluster_id, member_id=self.member_id)
         disk = self._disk = await loop.run_in_executor(thread, open_disk)
         self.defer(partial(_call_in, thread, disk.close))
@@ -311,7 +312,7 @@ class EtcdActor(Actor):
         self.store.close_watches(ActorStopped(f"{self.context.name} stopped"))
 
 
-def _call_in(thread: ThreadPoolExecutor, job: Callable[[], None]) -> None:
+def _call_in(thread: Executor, job: Callable[[], None]) -> None:
     thread.submit(job)
 
 

@@ -5,7 +5,7 @@ Follows etcd's promise ("API guarantees", durability): what a client has been an
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from kubeloop.runtime.log import get_logger
@@ -18,10 +18,22 @@ from kubeloop.store.store import Store
 T = TypeVar("T")
 
 
+class AtOnce(Executor):
+    """Does what it is given in the caller's thread. For virtual time: when a thread is ready no seed decides."""
+
+    def submit(self, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 class GroupCommit:
     """Takes a store's changes to its disk, in one thread, from which nothing else is done with the disk."""
 
-    def __init__(self, store: Store, disk: Disk, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, store: Store, disk: Disk, thread: Executor) -> None:
         self._store = store
         self._disk = disk
         self._thread = thread
