@@ -62,7 +62,7 @@ def read_range(space: KeySpace, op: Range, newest: int) -> RangeResult:
         current = space.current
         keys = space.keys_between(key, range_end)
         if op.limit > 0 and not _needs_all(op):
-            found = [current[key] for key in islice(keys, op.limit + 1)]
+            found = [current[key] for key in islice(keys, min(op.limit, len(current)) + 1)]
             count = len(found) if len(found) <= op.limit else space.count_between(key, range_end)
         else:
             found = [current[key] for key in keys]

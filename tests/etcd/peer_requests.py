@@ -139,9 +139,11 @@ def settled(request: Request, revision: int) -> Request:
     match request:
         case Range():
             fields = ("revision", "min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision")
-            return structs.replace(request, **{name: _settled(getattr(request, name), revision) for name in fields})
+            return structs.replace(
+                request, **{name: settled_revision(getattr(request, name), revision) for name in fields}
+            )
         case Compact():
-            return structs.replace(request, revision=_settled(request.revision, revision))
+            return structs.replace(request, revision=settled_revision(request.revision, revision))
         case Txn():
             return Txn(
                 [_settled_compare(compare, revision) for compare in request.compare],
@@ -151,11 +153,11 @@ def settled(request: Request, revision: int) -> Request:
     return request
 
 
-def _settled(number: int, revision: int) -> int:
+def settled_revision(number: int, revision: int) -> int:
     return max(1, revision + number - BACK) if number > BACK // 2 else number
 
 
 def _settled_compare(compare: Compare, revision: int) -> Compare:
     if isinstance(compare.value, bytes) or compare.target not in ("create", "mod"):
         return compare
-    return structs.replace(compare, value=_settled(compare.value, revision))
+    return structs.replace(compare, value=settled_revision(compare.value, revision))

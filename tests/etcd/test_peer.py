@@ -1,4 +1,4 @@
-"""Random requests are answered by the store, and by a dumb model, as by the real etcd: data, revisions, refusals."""
+"""Random requests are answered by us, and by a dumb model, as by the real etcd: data, revisions, refusals."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from kubeloop.store.errors import DuplicateKeyError
 from tests.etcd.peer_client import PeerClient, Refused, Request
 from tests.etcd.peer_models import DumbPeer, StorePeer
 from tests.etcd.peer_requests import requests, settled
-from tests.etcd.real_etcd import RealEtcd
+from tests.etcd.real_etcd import OurEtcd, RealEtcd
 
 SOAK = int(os.environ.get("KUBELOOP_SOAK", "1"))
 """How many times as long as usual; more than once, chance decides."""
@@ -28,19 +28,24 @@ compared = settings(
 
 
 @pytest.fixture
-def real(real_etcd: RealEtcd) -> Iterator[PeerClient]:
-    client = PeerClient(real_etcd.target)
-    yield client
-    client.close()
+def peers(real_etcd: RealEtcd, our_etcd_of_the_session: OurEtcd) -> Iterator[tuple[PeerClient, PeerClient]]:
+    clients = PeerClient(real_etcd.target), PeerClient(our_etcd_of_the_session.target)
+    yield clients
+    for client in clients:
+        client.close()
 
 
 @compared
 @given(drawn=st.lists(requests, min_size=50, max_size=100))
-def test_the_store_and_the_model_answer_as_etcd(real: PeerClient, drawn: list[Request]) -> None:
-    real.begin()
+def test_all_answer_as_the_real_etcd(peers: tuple[PeerClient, PeerClient], drawn: list[Request]) -> None:
+    """`kubeloop etcd` through the same client, the store in process, and a dumb model."""
+    real, ours = peers
+    for client in peers:
+        client.begin()
     store, dumb = StorePeer(), DumbPeer()
     for request in (settled(request, dumb.dumb.revision) for request in drawn):
         expected = real.do(request)
+        assert ours.do(request) == expected, request
         assert store.do(request) == expected, request
         if expected != DUPLICATE_KEY:
             assert dumb.do(request) == expected, request
