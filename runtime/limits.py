@@ -10,3 +10,6 @@ RESTARTS_MAX = 10
 RESTART_WINDOW_SECONDS = 300.0
 RESTART_INITIAL_SECONDS = 0.1
 RESTART_MAX_SECONDS = 30.0
+
+PIPE_BYTES_MAX = 256 * 1024  # that wait in one direction of a stream; a writer waits then
+PIPE_READ_BYTES_MAX = 64 * 1024  # of one read

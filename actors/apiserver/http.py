@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 SHUTDOWN_SECONDS = 1.0
-CONNECTED: Mapping[str, tuple[str, ...]] = {"exec": ("pods",), "attach": ("pods",), "portforward": ("pods",)}
+CONNECTED: Mapping[str, tuple[str, ...]] = {
+    "exec": ("pods",),
+    "attach": ("pods",),
+    "portforward": ("pods",),
+    "proxy": ("pods", "services", "nodes"),
+}
 
 
 class HttpServer:
@@ -213,6 +218,10 @@ async def connected(
     server: HttpServer, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
 ) -> "web.StreamResponse":
     """What connects a client with a container or a server; the modules are imported when first needed."""
+    if where.subresource == "proxy":
+        from kubeloop.actors.apiserver import http_proxy
+
+        return await http_proxy.serve(server, request, where, user)
     from kubeloop.actors.apiserver import http_streams
 
     return await http_streams.serve(server, request, where, user)

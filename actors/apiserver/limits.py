@@ -28,3 +28,4 @@ stream_message_bytes_max = 32 * 1024 * 1024  # of one WebSocket message, as a re
 stream_close_seconds_max = 30.0  # how long a client may take to read what is left when a command has ended
 forwarded_connections_max = 1_000  # over one port-forward
 stream_size_bytes_max = 1024  # of an unfinished message about a terminal's size
+html_rewritten_bytes_max = 4 * 1024 * 1024  # pages that come through a proxy; the links of larger ones stay

@@ -40,6 +40,21 @@ class Request(msgspec.Struct, frozen=True):
     user_agent: str = "kubeloop"
 
 
+class StreamOptions(msgspec.Struct, frozen=True):
+    """core/v1 PodExecOptions, PodAttachOptions and PodPortForwardOptions: the body of such a request.
+
+    As with a real server stdout and stderr are always there when anything is said at all; with a tty stderr is not.
+    """
+
+    container: str = ""
+    command: Sequence[str] = ()
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    tty: bool = False
+    ports: Sequence[int] = ()
+
+
 class Response(msgspec.Struct, frozen=True):
     """The answer: an HTTP status code, and an object (Struct or dict), an ObjectListing, or None."""
 

@@ -4,17 +4,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from kubeloop.actors.container_runtime.messages import (
+    Attach,
     ContainerConfig,
     ContainerEvent,
     ContainerStatus,
+    Exec,
     ExecResult,
     ExecSync,
     LogStream,
     PodSandboxConfig,
     PodSandboxStatus,
+    PortForward,
     ProbeAnswer,
     ReadLog,
     RuntimeStatus,
+    Streams,
 )
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.tasks import Child
@@ -72,6 +76,12 @@ class Backend(Protocol):
     def read_log(self, request: ReadLog) -> LogStream: ...
 
     async def exec_sync(self, request: ExecSync) -> ExecResult: ...
+
+    async def exec(self, request: Exec) -> Streams: ...
+
+    async def attach(self, request: Attach) -> Streams: ...
+
+    async def port_forward(self, request: PortForward) -> Streams: ...
 
     def run_probe(self, container_id: str, kind: str) -> ProbeAnswer: ...
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from kubeloop.runtime.actor import ReplyError
+from kubeloop.runtime.streams import Streams as Streams
 
 NO_LABELS: Mapping[str, str] = {}
 
@@ -68,6 +69,8 @@ class ContainerConfig(msgspec.Struct, frozen=True):
     init: the pod waits for it to end (a scripted container then ends by itself).
     termination_message_path: what the container wrote there is its status' message when it has ended;
     termination_message_from_log: or, when it failed without writing any, the end of its log.
+    stdin: it has an input, which is open until somebody who was attached leaves (stdin_once), or for ever. tty: it has
+    a terminal.
     """
 
     name: str
@@ -81,6 +84,9 @@ class ContainerConfig(msgspec.Struct, frozen=True):
     mounts: Sequence[Mount] = ()
     termination_message_path: str = ""
     termination_message_from_log: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 class ContainerStatus(msgspec.Struct, frozen=True):
@@ -201,6 +207,39 @@ class ExecResult(msgspec.Struct, frozen=True):
     stdout: bytes
     stderr: bytes
     exit_code: int
+
+
+class Exec(msgspec.Struct, frozen=True):
+    """Run a command in a running container, connected with who asks. Answer: Streams, with the pipes asked for.
+
+    tty: in a terminal, whose output is all stdout. Its exit code comes by `Streams.wait`.
+    """
+
+    container_id: str
+    cmd: Sequence[str]
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    tty: bool = False
+
+
+class Attach(msgspec.Struct, frozen=True):
+    """Follow what a running container writes from now on, and write to its input. Answer: Streams.
+
+    The container goes on when its streams are closed; they end with it.
+    """
+
+    container_id: str
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+
+
+class PortForward(msgspec.Struct, frozen=True):
+    """Connect to a port of a sandbox. Answer: Streams (stdin to the port, stdout from it), or RuntimeServiceError."""
+
+    pod_sandbox_id: str
+    port: int
 
 
 class RunProbe(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,69 +33,60 @@ from kubeloop.actors.container_runtime import messages as m
 from kubeloop.actors.container_runtime.addresses import AddressesExhausted, AddressPool
 from kubeloop.actors.container_runtime.backend import RuntimeHost, new_id
 from kubeloop.actors.container_runtime.logs import BufferStream, LogBuffer
+from kubeloop.actors.container_runtime.process_exec import (
+    PIPE_LINGER_SECONDS,
+    SPAWN_OPTIONS,
+    WINDOWS,
+    Command,
+    TerminalCommand,
+    check_command,
+    kill_group,
+    not_started,
+)
 from kubeloop.actors.container_runtime.process_root import build_root, inside, working_directory
+from kubeloop.actors.container_runtime.process_stdio import ContainerStdio
+from kubeloop.runtime import stream_sockets
 
 VERSION = "0.1.0"
-WINDOWS = sys.platform == "win32"
 INHERITED = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "WINDIR")
 EXEC_OUTPUT_BYTES_MAX = 1 << 20
 TERMINATION_MESSAGE_BYTES_MAX = 4096
 TERMINATION_LOG_LINES_MAX, TERMINATION_LOG_BYTES_MAX = 80, 2048
-PIPE_LINGER_SECONDS = 1.0  # how long output of a dead container's stray children is still taken
 REAP_SECONDS = (
     0.05  # a killed process is dead by then; closing its transport before would reap it behind asyncio's back
-)
-SPAWN_OPTIONS: Mapping[str, Any] = (
-    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if WINDOWS else {"start_new_session": True}
 )
 
 
 class _Container:
     __slots__ = (
-        "command",
-        "config",
-        "cwd",
-        "env",
-        "exited",
-        "killed",
-        "log",
-        "root",
-        "sandbox",
-        "status",
-        "timer",
+        "commands", "config", "cwd", "env", "exited", "killed", "line", "root", "sandbox", "status", "stdio", "timer",
         "transport",
-    )
+    )  # fmt: skip
 
-    def __init__(self, sandbox: m.PodSandboxStatus, status: m.ContainerStatus, command: Sequence[str], root: Path):
+    def __init__(self, sandbox: m.PodSandboxStatus, status: m.ContainerStatus, line: Sequence[str], root: Path):
         self.sandbox = sandbox
         self.status = status
-        self.command = command
+        self.line = line
         self.root = root
         self.config: m.ContainerConfig
         self.cwd = str(root)
         self.env: dict[str, str] = {}
-        self.log = LogBuffer()
+        self.stdio: ContainerStdio
+        self.commands: dict[int, Command] = {}  # by process group: what was executed in it, and what that left behind
         self.transport: asyncio.SubprocessTransport | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.exited = asyncio.Event()
         self.killed = False
 
+    @property
+    def log(self) -> LogBuffer:
+        return self.stdio.log
 
-class _Protocol(asyncio.SubprocessProtocol):
-    """Takes a process's output and its end, without a task."""
-
-    def __init__(self, backend: "ProcessBackend", container: _Container) -> None:
-        self.backend = backend
-        self.container = container
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self.container.log.write("stderr" if fd == 2 else "stdout", data, self.backend.now())
-
-    def process_exited(self) -> None:
-        self.backend.on_exited(self.container)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.container.log.close(self.backend.now())
+    def close_output(self) -> None:
+        """What is written from now on is lost."""
+        if self.transport is not None:
+            self.transport.close()
+        self.stdio.close()
 
 
 class ProcessBackend:
@@ -122,13 +113,16 @@ class ProcessBackend:
 
     def close(self) -> None:
         for process in self._execs:
-            _kill_group(process.pid)
+            kill_group(process.pid)
         for container in self._containers.values():
             if container.timer is not None:
                 container.timer.cancel()
+            for command in container.commands.values():
+                command.kill()
+                self._host.clock.call_later(REAP_SECONDS, command.finish)
             if container.transport is not None:
                 self._kill_and_close(container, container.transport)
-            container.log.close(self.now())
+            container.stdio.close()
         self._containers.clear()
         self._sandboxes.clear()
         if self._root is not None and self._given_root is None:
@@ -140,16 +134,19 @@ class ProcessBackend:
         if container.exited.is_set():
             transport.close()
         else:
-            _kill_group(container.status.pid)
+            kill_group(container.status.pid)
             self._host.clock.call_later(REAP_SECONDS, transport.close)
 
     async def aclose(self) -> None:
         alive = [c for c in self._containers.values() if c.transport is not None and not c.exited.is_set()]
         for container in alive:
             container.killed = True
-            _kill_group(container.status.pid)
+            kill_group(container.status.pid)
         for container in alive:
             await container.exited.wait()
+        for container in list(self._containers.values()):
+            for command in list(container.commands.values()):
+                await command.over.wait()
 
     def status(self) -> m.RuntimeStatus:
         return m.RuntimeStatus("process", VERSION, volumes_dir=str(self._directory() / "volumes"))
@@ -221,6 +218,7 @@ class ProcessBackend:
         command = [part.replace(place, str(root)) for part in (*config.command, *config.args)]
         container = _Container(sandbox, status, command, root)
         container.config = config
+        container.stdio = ContainerStdio(config, self.now, lambda: self.on_exited(container))
         container.cwd = str(cwd)
         container.env = _base_environment()
         container.env.update(HOSTNAME=sandbox.config.hostname or sandbox.config.name, POD_IP=sandbox.ip)
@@ -231,19 +229,12 @@ class ProcessBackend:
 
     async def start_container(self, container_id: str) -> m.ContainerStatus:
         container = self._find(container_id)
-        program = container.command[0]
+        program = container.line[0]
         if not Path(container.cwd).is_dir():  # noqa: ASYNC240 one stat
             message = f"container {container.status.name!r}: workingDir {container.cwd!r}: no such directory"
             raise m.RuntimeServiceError(message, reason="RunContainerError")
         try:
-            transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Protocol(self, container),
-                *container.command,
-                stdin=subprocess.DEVNULL,
-                cwd=container.cwd,
-                env=container.env,
-                **SPAWN_OPTIONS,
-            )
+            transport = await container.stdio.start(container.line, container.cwd, container.env)
         except FileNotFoundError:
             message = f'exec: "{program}": executable file not found in $PATH'
             raise m.RuntimeServiceError(message, reason="RunContainerError") from None
@@ -252,7 +243,7 @@ class ProcessBackend:
         container.transport = transport
         pid = transport.get_pid() or 0
         if container_id not in self._containers:  # removed, or the runtime crashed, meanwhile
-            _kill_group(pid)
+            kill_group(pid)
             transport.close()
             raise m.ContainerNotFound(f"container {container_id!r} was removed while it started")
         running = {"pid": pid, "started_at": self.now()}
@@ -272,7 +263,9 @@ class ProcessBackend:
         container.exited.set()
         if container.timer is not None:
             container.timer.cancel()
-        _kill_group(container.status.pid)
+        kill_group(container.status.pid)
+        for command in list(container.commands.values()):
+            command.kill()
         code = transport.get_returncode() or 0
         killed_by = -code if code < 0 else 0
         if code < 0:
@@ -287,9 +280,9 @@ class ProcessBackend:
             message=self._termination_message(container, code),
         )
         if container.status.id not in self._containers:  # the runtime has crashed, or it was removed
-            transport.close()
+            container.close_output()
         else:
-            self._host.clock.call_later(PIPE_LINGER_SECONDS, transport.close)
+            self._host.clock.call_later(PIPE_LINGER_SECONDS, container.close_output)
             self._host.emit(m.ContainerEvent("CONTAINER_STOPPED_EVENT", container.status))
 
     def _termination_message(self, container: _Container, exit_code: int) -> str:
@@ -316,9 +309,9 @@ class ProcessBackend:
         if timeout_seconds > 0 and not WINDOWS:
             if not container.killed:
                 container.transport.send_signal(signal.SIGTERM)
-            container.timer = self._host.clock.call_later(timeout_seconds, _kill_group, pid)
+            container.timer = self._host.clock.call_later(timeout_seconds, kill_group, pid)
         else:
-            _kill_group(pid)
+            kill_group(pid)
         container.killed = True
         await container.exited.wait()
 
@@ -343,11 +336,7 @@ class ProcessBackend:
         return BufferStream.of(self._find(request.container_id).log, request)
 
     async def exec_sync(self, request: m.ExecSync) -> m.ExecResult:
-        container = self._find(request.container_id)
-        if container.status.state != m.CONTAINER_RUNNING:
-            raise m.RuntimeServiceError(
-                f"container {request.container_id} is not running", reason="ContainerNotRunning"
-            )
+        container = self._running(request.container_id)
         try:
             process = await asyncio.create_subprocess_exec(
                 *request.cmd,
@@ -371,11 +360,54 @@ class ProcessBackend:
         finally:
             self._execs.remove(process)
             if process.returncode is None:
-                _kill_group(process.pid)
+                kill_group(process.pid)
                 await process.wait()
         code = process.returncode or 0
         code = 128 - code if code < 0 else code
         return m.ExecResult(stdout[:EXEC_OUTPUT_BYTES_MAX], stderr[:EXEC_OUTPUT_BYTES_MAX], code)
+
+    async def exec(self, request: m.Exec) -> m.Streams:
+        container = self._running(request.container_id)
+        check_command(request.cmd, request.tty)
+        streams = m.Streams(stdin=request.stdin, stdout=request.stdout, stderr=request.stderr and not request.tty)
+        kind = TerminalCommand if request.tty else Command
+        command = kind(self._host.clock, streams, lambda ended: self._command_ended(container, ended))
+        try:
+            await command.start(request.cmd, container.cwd, container.env)
+        except (OSError, ValueError) as error:
+            not_started(request.cmd, error, streams)
+            return streams
+        container.commands[command.pid] = command
+        if container.exited.is_set():
+            command.kill()
+        if streams.stdin is not None:
+            self._host.spawn(command.feed_stdin, name="exec stdin")
+        return streams
+
+    def _command_ended(self, container: _Container, command: Command) -> None:
+        if container.exited.is_set() or not kill_group(command.pid, 0):
+            container.commands.pop(command.pid, None)
+
+    async def attach(self, request: m.Attach) -> m.Streams:
+        container = self._running(request.container_id)
+        config = container.config
+        streams = m.Streams(
+            stdin=request.stdin and config.stdin, stdout=request.stdout, stderr=request.stderr and not config.tty
+        )
+        container.stdio.attach(streams)
+        if streams.stdin is not None:
+            self._host.spawn(container.stdio.feed_stdin, streams, name="attach stdin")
+        return streams
+
+    async def port_forward(self, request: m.PortForward) -> m.Streams:
+        sandbox = self._sandboxes.get(request.pod_sandbox_id)
+        if sandbox is None or not sandbox.ready:
+            raise m.ContainerNotFound(f"failed to find sandbox id {request.pod_sandbox_id!r}: not found")
+        try:
+            return await stream_sockets.connect(self._host, sandbox.ip, request.port)
+        except OSError as error:
+            text = f"failed to execute portforward: {error}"
+            raise m.RuntimeServiceError(text, reason="ConnectionRefused") from None
 
     def run_probe(self, container_id: str, kind: str) -> m.ProbeAnswer:
         raise m.RuntimeServiceError("probes of processes go over the network, not to the runtime", reason="Unsupported")
@@ -391,22 +423,15 @@ class ProcessBackend:
             raise m.ContainerNotFound(f"an error occurred when try to find container {container_id!r}: not found")
         return container
 
+    def _running(self, container_id: str) -> _Container:
+        container = self._find(container_id)
+        if container.status.state != m.CONTAINER_RUNNING:
+            raise m.RuntimeServiceError(f"container {container_id} is not running", reason="ContainerNotRunning")
+        return container
+
 
 def _base_environment() -> dict[str, str]:
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     directories = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
     environment["PATH"] = os.pathsep.join(directory for directory in directories if directory)
     return environment
-
-
-def _kill_group(pid: int) -> None:
-    """SIGKILL to the process group that `pid` leads; nothing when it is gone."""
-    if pid <= 0:
-        return
-    try:
-        if WINDOWS:
-            os.kill(pid, signal.SIGTERM)
-        else:
-            os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError, OSError):
-        pass

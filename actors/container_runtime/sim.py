@@ -3,14 +3,16 @@
 What a container does comes from its pod's annotations (`script`), or from a Python function registered for its image:
 `SimBackend(behaviors={"db": serve_rows})`. The function gets a `SimContext`. A plain function may return None (runs
 until stopped), an int (ends at once with this exit code) or a function `handler(port, payload)` that answers
-connections. An async function is the container: it returns the exit code (None is 0), and is cancelled when stopped.
-A behaviour that raises ends the container with exit code 1 and its traceback in the log.
+connections; what else it answers, commands and HTTP requests for example, it says by `context.on_...`. An async
+function is the container: it returns the exit code (None is 0), and is cancelled when stopped. A behaviour that raises
+ends the container with exit code 1 and its traceback in the log.
 """
 
 import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -21,13 +23,21 @@ from kubeloop.actors.container_runtime.addresses import AddressesExhausted, Addr
 from kubeloop.actors.container_runtime.backend import RuntimeHost, new_id
 from kubeloop.actors.container_runtime.logs import BufferStream, LogBuffer
 from kubeloop.actors.container_runtime.script import BadScript, Script, script_for
+from kubeloop.actors.container_runtime.sim_answers import Exec, SimAnswers, SimRequest, SimSession, answer_exec
+from kubeloop.actors.container_runtime.sim_streams import (
+    KILLED,
+    Sessions,
+    follow_log,
+    run_command,
+    serve_connection,
+)
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.tasks import Child
 
 Behavior = Callable[["SimContext"], Any]
 NO_BEHAVIORS: Mapping[str, Behavior] = {}
 VERSION = "0.1.0"
-EXEC_WITHOUT_BEHAVIOR = b"exec: this simulated container has no behaviour that answers commands (SimContext.on_exec)\n"
+UNCONNECTED = "no behaviour of this simulated pod answers connections (SimContext.on_http, on_stream, on_connect)"
 
 
 class SimContext:
@@ -74,12 +84,34 @@ class SimContext:
         self._container.write_log(text, self._host.clock.now())
 
     def on_connect(self, handler: Callable[[int, Any], Any]) -> None:
-        """`handler(port, payload)` answers connections; plain or async."""
-        self._container.on_connect = handler
+        """`handler(port, payload)` answers connections; plain or async.
 
-    def on_exec(self, handler: Callable[[list[str]], m.ExecResult]) -> None:
-        """`handler(command)` answers exec."""
-        self._container.on_exec = handler
+        The payload is what `cluster.connect` is given; on a forwarded port, each chunk of bytes that comes.
+        """
+        self._container.make_answers().connect = handler
+
+    def on_exec(self, answers: Exec) -> None:
+        """What commands answer: a function `handler(command)`, plain or async, or a table of commands.
+
+        A table's keys are whole commands ("cat /etc/hosts") or programs ("cat"), its values answers or functions of the
+        command. An answer is text (stdout), a number (the exit code), None, or an ExecResult.
+        """
+        self._container.make_answers().exec = answers
+
+    def on_session(self, handler: Callable[[SimSession], Any]) -> None:
+        """`async def handler(session)` is every command: it reads stdin, writes, and returns the exit code."""
+        self._container.make_answers().session = handler
+
+    def on_http(self, handler: Callable[[SimRequest], Any]) -> None:
+        """`handler(request)` answers HTTP requests, through a proxy or a forwarded port; plain or async.
+
+        An answer is text, a dict or list (JSON), a status, (status, body), (status, headers, body), or None (404).
+        """
+        self._container.make_answers().http = handler
+
+    def on_stream(self, handler: Callable[[SimSession], Any]) -> None:
+        """`async def handler(session)` is every connection to a port, as bytes; it ends when the handler returns."""
+        self._container.make_answers().stream = handler
 
     def set_healthy(self, healthy: bool) -> None:
         """What probes of this container answer from now on (True until said otherwise)."""
@@ -88,8 +120,8 @@ class SimContext:
 
 class _Container:
     __slots__ = (
-        "child", "config", "healthy", "killing", "log", "on_connect", "on_exec", "sandbox", "script", "status",
-        "stopped", "timer",
+        "answers", "child", "config", "healthy", "killing", "log", "sandbox", "script", "sessions", "status", "stopped",
+        "timer",
     )  # fmt: skip
 
     def __init__(
@@ -100,18 +132,27 @@ class _Container:
         self.script = script
         self.status = status
         self.log: LogBuffer | None = None
-        self.on_connect: Callable[[int, Any], Any] | None = None
-        self.on_exec: Callable[[list[str]], m.ExecResult] | None = None
+        self.answers: SimAnswers | None = None
+        self.sessions: Sessions | None = None
         self.healthy = True
         self.killing = False
         self.timer: asyncio.TimerHandle | None = None
         self.child: Child | None = None
         self.stopped: list[asyncio.Future[None]] | None = None
 
-    def write_log(self, text: str, now: float) -> None:
+    def make_answers(self) -> SimAnswers:
+        if self.answers is None:
+            self.answers = SimAnswers()
+        return self.answers
+
+    def make_log(self) -> LogBuffer:
         if self.log is None:
             self.log = LogBuffer()
-        self.log.write("stdout", text.encode() if text.endswith("\n") else text.encode() + b"\n", now)
+            self.log.closed = self.status.state == m.CONTAINER_EXITED
+        return self.log
+
+    def write_log(self, text: str, now: float) -> None:
+        self.make_log().write("stdout", text.encode() if text.endswith("\n") else text.encode() + b"\n", now)
 
 
 class SimBackend:
@@ -132,6 +173,8 @@ class SimBackend:
             self._silence(container)
             if container.log is not None:
                 container.log.close(self._host.clock.now())
+            if container.sessions is not None:
+                container.sessions.end(KILLED)
         self._containers.clear()
         self._sandboxes.clear()
 
@@ -252,17 +295,40 @@ class SimBackend:
         return self._find(container_id).status
 
     def read_log(self, request: m.ReadLog) -> m.LogStream:
-        container = self._find(request.container_id)
-        if container.log is None:
-            container.log = LogBuffer()
-            container.log.closed = container.status.state == m.CONTAINER_EXITED
-        return BufferStream.of(container.log, request)
+        return BufferStream.of(self._find(request.container_id).make_log(), request)
 
     async def exec_sync(self, request: m.ExecSync) -> m.ExecResult:
+        return await answer_exec(self._running(request.container_id).answers, request.cmd)
+
+    async def exec(self, request: m.Exec) -> m.Streams:
         container = self._running(request.container_id)
-        if container.on_exec is None:
-            return m.ExecResult(b"", EXEC_WITHOUT_BEHAVIOR, 126)
-        return container.on_exec(list(request.cmd))
+        streams = m.Streams(stdin=request.stdin, stdout=request.stdout, stderr=request.stderr and not request.tty)
+        serve = partial(run_command, container.answers, request, streams)
+        return self._sessions(container).begin(streams, serve, "exec")
+
+    async def attach(self, request: m.Attach) -> m.Streams:
+        container = self._running(request.container_id)
+        streams = m.Streams(stdin=False, stdout=request.stdout, stderr=request.stderr)
+        log = BufferStream.of(container.make_log(), m.ReadLog(request.container_id, follow=True, tail_lines=0))
+        return self._sessions(container).begin(streams, partial(follow_log, log, streams), "attach")
+
+    async def port_forward(self, request: m.PortForward) -> m.Streams:
+        """To the first container of the pod whose behaviour answers connections."""
+        for container in self._of(request.pod_sandbox_id):
+            answers = container.answers
+            if container.status.state == m.CONTAINER_RUNNING and answers is not None and answers.connects:
+                streams = m.Streams()
+                serve = partial(serve_connection, answers, request.port, streams)
+                return self._sessions(container).begin(streams, serve, "port forward")
+        sandbox = self._sandboxes.get(request.pod_sandbox_id)
+        address = f"{sandbox.ip if sandbox is not None else request.pod_sandbox_id}:{request.port}"
+        text = f"failed to execute portforward: dial tcp {address}: connect: connection refused: {UNCONNECTED}"
+        raise m.RuntimeServiceError(text, reason="ConnectionRefused")
+
+    def _sessions(self, container: _Container) -> Sessions:
+        if container.sessions is None:
+            container.sessions = Sessions(self._host, lambda text: container.write_log(text, self._host.clock.now()))
+        return container.sessions
 
     def run_probe(self, container_id: str, kind: str) -> m.ProbeAnswer:
         container = self._running(container_id)
@@ -286,8 +352,8 @@ class SimBackend:
                 f"dial tcp {ip}:{port}: connect: connection refused", reason="ConnectionRefused"
             )
         for container in running:
-            if container.on_connect is not None:
-                answer = container.on_connect(port, payload)
+            if container.answers is not None and container.answers.connect is not None:
+                answer = container.answers.connect(port, payload)
                 return await answer if inspect.isawaitable(answer) else answer
         return None
 
@@ -326,7 +392,7 @@ class SimBackend:
         if isinstance(result, int):
             container.timer = self._host.clock.call_later(0, self._end, container, result)
         elif callable(result):
-            container.on_connect = result
+            container.make_answers().connect = result
 
     async def _run_behavior(self, container: _Container, behavior: Behavior, context: SimContext) -> None:
         try:
@@ -351,9 +417,11 @@ class SimBackend:
             signal=signal,
             reason="Completed" if exit_code == 0 else "Error",
         )
-        container.on_connect = None
+        container.answers = None
         if container.log is not None:
             container.log.close(now)
+        if container.sessions is not None:
+            container.sessions.end(exit_code)
         self._host.emit(m.ContainerEvent("CONTAINER_STOPPED_EVENT", container.status))
 
     def _silence(self, container: _Container) -> None:

@@ -1,7 +1,7 @@
 """The kubelet of one node, as an actor.
 
 State: the workers of its pods, what their resources add up to, its Node and Lease.
-Messages: ContainerEvent and RuntimeReady from its container runtime; OpenLog and ExecInPod from the API server.
+Messages: ContainerEvent and RuntimeReady from its container runtime; what the API server asks: see `ASKED`.
 Loop: a pod whose world changed makes one go (`PodWorker.sync`), serially per pod, as a message of the kubelet's to
 itself: so a go that need not wait (sim) owns no task, and what must wait goes on in one.
 Crash: memory is lost, containers run on; the next kubelet adopts them from the runtime's lists.
@@ -23,15 +23,25 @@ from kubeloop.actors.kubelet.admission import PODS, Rejection, admit
 from kubeloop.actors.kubelet.adoption import adopt, latest_sandbox, lost
 from kubeloop.actors.kubelet.dependencies import Dependencies
 from kubeloop.actors.kubelet.logs import exec_in_pod, open_log
-from kubeloop.actors.kubelet.messages import ExecInPod, OpenLog
+from kubeloop.actors.kubelet.messages import (
+    AttachToContainer,
+    ExecInContainer,
+    ExecInPod,
+    ForwardPort,
+    OpenLog,
+    ServeHttp,
+)
 from kubeloop.actors.kubelet.node import CAPACITY, NodeIdentity, node_address, parse_taint
 from kubeloop.actors.kubelet.prober import Prober
 from kubeloop.actors.kubelet.probes import probe_states
 from kubeloop.actors.kubelet.qos import milli_amounts, pod_requests
 from kubeloop.actors.kubelet.registration import Registration
+from kubeloop.actors.kubelet.server import serve_http
+from kubeloop.actors.kubelet.streams import STREAMS_MAX, attach_to_container, exec_in_container, forward_port
 from kubeloop.actors.kubelet.worker import PodWorker
 from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage, Unreachable
 from kubeloop.runtime.clock import Clock
+from kubeloop.runtime.streams import StreamSet
 
 RUNTIME_DOWN = "container runtime is down"
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.25, 60.0
@@ -85,9 +95,10 @@ class Kubelet(Actor):
         )
         self.runtime = cri.RuntimeStatus("", "")
         self.workers: dict[str, PodWorker] = {}
+        self.streams = StreamSet(STREAMS_MAX)
         self._runtime_name = runtime or f"container-runtime/{node_name}"
         self._proxy_name = proxy
-        self._lease_duration_seconds = lease_duration_seconds
+        self.lease_duration_seconds = lease_duration_seconds
         self._record_events = record_events
         self._allocatable = milli_amounts(whole)
         self._used: dict[str, int] = {}
@@ -110,7 +121,7 @@ class Kubelet(Actor):
     async def on_start(self) -> None:
         self._self = self.self_ref
         self._runtime_ref = self.ref(self._runtime_name)
-        self.registration = Registration(self, self._lease_duration_seconds)
+        self.registration = Registration(self, self.lease_duration_seconds)
         self.factory = InformerFactory(self.client, self, self.clock)
         self.dependencies = Dependencies(self, self.ref(self._proxy_name) if self._proxy_name else None)
         self.defer(self._end)
@@ -164,6 +175,7 @@ class Kubelet(Actor):
 
     def _end(self) -> None:
         self._ended = True
+        self.streams.abort(ActorStopped(f"{self.context.name} does not run"))
         self.factory.stop()
         self.registration.close()
         for worker in self.workers.values():
@@ -186,10 +198,9 @@ class Kubelet(Actor):
             return None
         if kind is cri.RuntimeReady:
             return await self._runtime_restarted()
-        if kind is OpenLog:
-            return await open_log(self, message)
-        if kind is ExecInPod:
-            return await exec_in_pod(self, message)
+        handler = ASKED.get(kind)
+        if handler is not None:
+            return await handler(self, message)
         raise UnknownMessage(message)
 
     async def _runtime_restarted(self) -> None:
@@ -369,6 +380,16 @@ class Kubelet(Actor):
     def _field_path(pod: Pod, container: Container) -> str:
         init = pod.spec is not None and any(c.name == container.name for c in pod.spec.init_containers)
         return f"spec.{'initContainers' if init else 'containers'}{{{container.name}}}"
+
+
+ASKED: Mapping[type, Callable[[Kubelet, Any], Awaitable[Any]]] = {
+    OpenLog: open_log,
+    ExecInPod: exec_in_pod,
+    ExecInContainer: exec_in_container,
+    AttachToContainer: attach_to_container,
+    ForwardPort: forward_port,
+    ServeHttp: serve_http,
+}
 
 
 def _fields(identity: NodeIdentity) -> dict[str, Any]:

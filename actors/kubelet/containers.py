@@ -135,6 +135,9 @@ async def _config(worker: "PodWorker", container: Container, attempt: int, init:
         mounted,
         container.termination_message_path or "",
         container.termination_message_policy == "FallbackToLogsOnError",
+        bool(container.stdin),
+        bool(container.stdin_once),
+        bool(container.tty),
     )
 
 

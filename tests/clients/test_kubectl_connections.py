@@ -1,4 +1,4 @@
-"""kubectl's logs, and what it says of exec, attach, port-forward and proxies."""
+"""kubectl's logs. exec, attach, port-forward and proxies: test_kubectl_streams.py."""
 
 import base64
 import json
@@ -69,22 +69,6 @@ def test_previous_is_the_log_of_the_attempt_before(kubectl: Kubectl) -> None:
 def test_a_followed_log_ends_with_its_container(kubectl: Kubectl) -> None:
     started(kubectl, "task", pod("task", "c", restart="Never", log_lines="only", run_time="1.5"))
     assert kubectl("logs", "-f", "task") == "only\n"
-
-
-NOT_SERVED = {
-    ("exec", "x", "--", "ls"): "exec to pods",
-    ("attach", "x"): "attach to pods",
-    ("port-forward", "pod/x", ":80"): "port-forward to pods",
-    ("get", "--raw", "/api/v1/namespaces/default/pods/x/proxy/a"): "proxy to pods",
-    ("get", "--raw", "/api/v1/nodes/node-1/proxy/healthz"): "proxy to nodes",
-    ("get", "--raw", "/api/v1/namespaces/default/services/kubernetes/proxy/"): "proxy to services",
-}
-
-
-def test_what_is_not_served_says_so(kubectl: Kubectl) -> None:
-    started(kubectl, "x", pod("x", "c"))
-    for command, what in NOT_SERVED.items():
-        assert f"{what} is not served by this version of kubeloop" in kubectl(*command, fails=True)
 
 
 @pytest.mark.kubeloop(nodes=1, runtime="process")

@@ -11,6 +11,7 @@ from kubeloop.actors.apiserver.handlers import (
     finalize,
     logs,
     pods,
+    proxy,
     read,
     scale,
     token,
@@ -35,5 +36,8 @@ HANDLERS: Mapping[tuple[str, str], Callable[[Call], Awaitable[Response]]] = {
     ("get", "approval"): read.get,
     ("update", "approval"): approval.update,
     ("patch", "approval"): approval.patch,
-    **{(verb, name): connect.refuse for verb in connect.VERBS for name in connect.CONNECTED},
+    **{(verb, "exec"): connect.exec_ for verb in connect.VERBS},
+    **{(verb, "attach"): connect.attach for verb in connect.VERBS},
+    **{(verb, "portforward"): connect.portforward for verb in connect.VERBS},
+    **{(verb, "proxy"): proxy.connect for verb in proxy.VERBS},
 }
