@@ -18,7 +18,7 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
 )
 from kubeloop.actors.apiserver.registry.pod_defaults import canonical_quantities
-from kubeloop.actors.apiserver.registry.pod_validation import EFFECTS
+from kubeloop.actors.apiserver.registry.pod_scheduling import EFFECTS
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, NONE, UNKNOWN, or_none, text
 from kubeloop.actors.apiserver.registry.strategy import flag, keep_status, only_status
 

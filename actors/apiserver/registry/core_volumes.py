@@ -12,6 +12,7 @@ from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
     Errors,
+    changes_shown,
     check_immutable,
     check_label_selector,
     check_name,
@@ -32,7 +33,7 @@ from kubeloop.actors.apiserver.registry.pod_defaults import (
     default_rbd,
     default_scale_io,
 )
-from kubeloop.actors.apiserver.registry.pod_validation import check_node_selector
+from kubeloop.actors.apiserver.registry.pod_scheduling import check_node_selector
 from kubeloop.actors.apiserver.registry.pod_volumes import check_host_path, check_nfs
 from kubeloop.actors.apiserver.registry.pod_warnings import volume_warnings
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, text
@@ -287,11 +288,7 @@ def validate_claim_update(new: Any, old: Any) -> Sequence[FieldError]:
         changes["volume_attributes_class_name"] = old.spec.volume_attributes_class_name
     munged = replace(new.spec, **changes)
     if munged != old.spec:
-        changed = [name for name in munged.__struct_fields__ if getattr(munged, name) != getattr(old.spec, name)]
-        shown = "\n".join(
-            f"- {name}: {getattr(old.spec, name)!r}\n+ {name}: {getattr(munged, name)!r}" for name in changed
-        )
-        errors.append(forbidden("spec", f"{_SPEC_IMMUTABLE}\n{shown}"))
+        errors.append(forbidden("spec", f"{_SPEC_IMMUTABLE}\n{changes_shown(munged, old.spec)}"))
     if bound and wanted is not None and before is not None and quantity.parse(wanted) < quantity.parse(before):
         capacity = old.status.capacity.get("storage")
         if capacity is None or quantity.parse(wanted) < quantity.parse(capacity):

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from kubeloop.actors.api import quantity as quantities
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver.registry import names
@@ -19,6 +21,7 @@ NON_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 IMMUTABLE = "field is immutable"
 INT32_MAX = 2147483647
+SHOWN_CHARACTERS_MAX = 500  # of a value in a message
 
 
 def required(field: str, detail: str = "") -> FieldError:
@@ -195,6 +198,20 @@ def check_relative_path(errors: Errors, path: str, value: str) -> None:
 def check_no_back_steps(errors: Errors, path: str, value: str) -> None:
     if ".." in value.replace("\\", "/").split("/"):
         errors.append(invalid(path, value, "must not contain '..'"))
+
+
+def changes_shown(new: Any, old: Any) -> str:
+    """What differs between two objects of one type, a line for what was and one for what is, as JSON."""
+    lines = []
+    for field in msgspec.structs.fields(type(new)):
+        now, before = getattr(new, field.name), getattr(old, field.name)
+        if now != before:
+            lines += [f"- {field.encode_name}: {_json(before)}", f"+ {field.encode_name}: {_json(now)}"]
+    return "\n".join(lines)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()[:SHOWN_CHARACTERS_MAX]
 
 
 def go_value(value: Any, order: Iterable[tuple[str, Any]] = ()) -> Any:

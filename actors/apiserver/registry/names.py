@@ -14,6 +14,8 @@ Messages = tuple[str, ...]
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_UNDERSCORE_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_DNS_UNDERSCORE = re.compile(rf"{_UNDERSCORE_LABEL}(\.{_UNDERSCORE_LABEL})*\Z")
 _WILDCARD_DNS = re.compile(r"\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
@@ -38,6 +40,11 @@ DNS_SUBDOMAIN_MESSAGE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+DNS_UNDERSCORE_MESSAGE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    rf"'{_UNDERSCORE_LABEL}(\.{_UNDERSCORE_LABEL})*')"
 )
 WILDCARD_MESSAGE = (
     "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
@@ -90,6 +97,14 @@ def dns_1035_label(name: str) -> Messages:
 
 
 @lru_cache(4096)
+def dns_subdomain_underscore(name: str) -> Messages:
+    """A DNS name in which labels may hold and begin with underscores: search paths."""
+    found: Messages = ()
+    if len(name) > 253:
+        found = ("must be no more than 253 bytes",)
+    return found if _DNS_UNDERSCORE.match(name) else (*found, DNS_UNDERSCORE_MESSAGE)
+
+
 def wildcard_dns_subdomain(name: str) -> Messages:
     return () if _WILDCARD_DNS.match(name) else (WILDCARD_MESSAGE,)
 

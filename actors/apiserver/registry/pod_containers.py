@@ -9,7 +9,6 @@ from typing import Any
 
 from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.fields import (
-    NON_NEGATIVE,
     PORT_RANGE,
     Errors,
     check_name,
@@ -25,9 +24,11 @@ from kubeloop.actors.apiserver.registry.fields import (
     unsupported,
 )
 from kubeloop.actors.apiserver.registry.pod_defaults import NO_RESOURCES
+from kubeloop.actors.apiserver.registry.pod_security import check_container_security
 from kubeloop.actors.apiserver.registry.resource_checks import check_requirements
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
+RESIZE_POLICIES = ("NotRequired", "RestartContainer")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _TERMINATION = ("File", "FallbackToLogsOnError")
 _FIELD_LABELS = frozenset(
@@ -86,8 +87,6 @@ def check_container(errors: Errors, path: str, container: Any, volumes: Volumes)
     image = container.image or ""
     if not image:
         errors.append(required(f"{path}.image"))
-    elif image[0].isspace() or image[-1].isspace():
-        errors.append(invalid(f"{path}.image", image, "must not have leading or trailing whitespace"))
     if container.termination_message_policy not in _TERMINATION:
         errors.append(
             unsupported(
@@ -110,9 +109,36 @@ def check_container(errors: Errors, path: str, container: Any, volumes: Volumes)
     if container.image_pull_policy not in PULL_POLICIES:
         errors.append(unsupported(f"{path}.imagePullPolicy", container.image_pull_policy, PULL_POLICIES))
     if container.resources is not NO_RESOURCES:
-        check_requirements(errors, f"{path}.resources", container.resources)
+        check_container_resources(errors, f"{path}.resources", container)
+    if container.resize_policy:
+        check_resize_policies(errors, f"{path}.resizePolicy", container.resize_policy)
     if container.security_context is not None:
         check_container_security(errors, f"{path}.securityContext", container.security_context)
+
+
+def check_image(errors: Errors, path: str, container: Any) -> None:
+    """Pods are stricter than templates."""
+    image = container.image or ""
+    if image != image.strip():
+        errors.append(invalid(f"{path}.image", image, "must not have leading or trailing whitespace"))
+
+
+def check_container_resources(errors: Errors, path: str, container: Any) -> None:
+    check_requirements(errors, path, container.resources)
+
+
+def check_resize_policies(errors: Errors, path: str, policies: Sequence[Any]) -> None:
+    seen: set[str] = set()
+    for index, policy in enumerate(policies):
+        name = policy.resource_name or ""
+        if name in seen:
+            errors.append(duplicate(f"{path}[{index}]", name))
+        seen.add(name)
+        for value, supported in ((name, ("cpu", "memory")), (policy.restart_policy, RESIZE_POLICIES)):
+            if not value:
+                errors.append(required(path))
+            elif value not in supported:
+                errors.append(unsupported(path, value, supported))
 
 
 def check_ports(errors: Errors, path: str, ports: Sequence[Any]) -> None:
@@ -271,62 +297,8 @@ def check_devices(errors: Errors, path: str, container: Any, volumes: Volumes) -
             errors.append(invalid(f"{path}[{index}].name", name, "must not already exist in volumeMounts"))
 
 
-def check_container_security(errors: Errors, path: str, security: Any) -> None:
-    check_user_ids(errors, path, security)
-    if security.proc_mount is not None:
-        check_one_of(errors, f"{path}.procMount", security.proc_mount, ("Default", "Unmasked"))
-    if security.allow_privilege_escalation is False:
-        if security.privileged:
-            errors.append(
-                invalid(path, security, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
-            )
-        elif security.capabilities is not None and any(
-            name in ("CAP_SYS_ADMIN", "SYS_ADMIN") for name in security.capabilities.add
-        ):
-            errors.append(
-                invalid(
-                    path,
-                    security,
-                    "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
-                )
-            )
-    check_profiles(errors, path, security)
-
-
-def check_user_ids(errors: Errors, path: str, security: Any) -> None:
-    for value, name in ((security.run_as_user, "runAsUser"), (security.run_as_group, "runAsGroup")):
-        if value is not None and not 0 <= value <= 2147483647:
-            errors.append(invalid(f"{path}.{name}", value, "must be between 0 and 2147483647, inclusive"))
-
-
-def check_profiles(errors: Errors, path: str, security: Any) -> None:
-    """seccompProfile and appArmorProfile: their types, and a localhost profile exactly when the type asks for one."""
-    for profile, name in (
-        (security.seccomp_profile, "seccompProfile"),
-        (security.app_armor_profile, "appArmorProfile"),
-    ):
-        if profile is None:
-            continue
-        if not profile.type:
-            errors.append(required(f"{path}.{name}.type", "type is required when seccompProfile is set"))
-        else:
-            check_one_of(errors, f"{path}.{name}.type", profile.type, ("Localhost", "RuntimeDefault", "Unconfined"))
-        if profile.type == "Localhost":
-            if not profile.localhost_profile:
-                errors.append(required(f"{path}.{name}.localhostProfile", "must be set when seccomp type is Localhost"))
-            else:
-                check_relative_path(errors, f"{path}.{name}.localhostProfile", profile.localhost_profile)
-        elif profile.localhost_profile is not None:
-            errors.append(
-                invalid(
-                    f"{path}.{name}.localhostProfile",
-                    profile.localhost_profile,
-                    "can only be set when seccomp type is Localhost",
-                )
-            )
-
-
-def check_probes(errors: Errors, path: str, container: Any) -> None:
+def check_probes(errors: Errors, path: str, container: Any, spec: Any) -> None:
+    """`spec`: the pod's, which says how long it may take to end."""
     lifecycle = container.lifecycle
     if (
         lifecycle is None
@@ -338,7 +310,9 @@ def check_probes(errors: Errors, path: str, container: Any) -> None:
     if lifecycle is not None:
         for handler, name in ((lifecycle.post_start, "postStart"), (lifecycle.pre_stop, "preStop")):
             if handler is not None:
-                check_handler(errors, f"{path}.lifecycle.{name}", handler)
+                where = f"{path}.lifecycle.{name}"
+                check_handler(errors, where, handler)
+                _check_sleep_within(errors, f"{where}.sleep", handler.sleep, spec.termination_grace_period_seconds)
     for probe, name in (
         (container.liveness_probe, "livenessProbe"),
         (container.readiness_probe, "readinessProbe"),
@@ -346,7 +320,14 @@ def check_probes(errors: Errors, path: str, container: Any) -> None:
     ):
         if probe is not None:
             check_probe(errors, f"{path}.{name}", probe)
-            if probe.success_threshold not in (0, 1, None) and name != "readinessProbe":
+            if name == "readinessProbe":
+                if probe.termination_grace_period_seconds is not None:
+                    where, grace = (
+                        f"{path}.{name}.terminationGracePeriodSeconds",
+                        probe.termination_grace_period_seconds,
+                    )
+                    errors.append(invalid(where, grace, "must not be set for readinessProbes"))
+            elif probe.success_threshold not in (0, 1, None):
                 errors.append(invalid(f"{path}.{name}.successThreshold", probe.success_threshold, "must be 1"))
 
 
@@ -401,8 +382,16 @@ def _check_tcp_socket(errors: Errors, path: str, action: Any) -> None:
 
 
 def _check_sleep(errors: Errors, path: str, action: Any) -> None:
-    if action.seconds is None or action.seconds < 0:
-        errors.append(invalid(path, action.seconds or 0, NON_NEGATIVE))
+    """Checked with the pod's grace period (`_check_sleep_within`)."""
+
+
+def _check_sleep_within(errors: Errors, path: str, action: Any, grace: int | None) -> None:
+    if action is None or grace is None:
+        return
+    seconds = action.seconds or 0
+    if not 0 <= seconds <= grace:
+        detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+        errors.append(invalid(path, seconds, detail))
 
 
 _HANDLERS = (

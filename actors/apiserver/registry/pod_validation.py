@@ -13,11 +13,8 @@ from kubeloop.actors.apiserver.registry.fields import (
     Errors,
     check_annotations,
     check_ip,
-    check_label_selector,
     check_labels,
     check_name,
-    check_one_of,
-    check_selector_expression,
     duplicate,
     forbidden,
     invalid,
@@ -25,21 +22,30 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
     unsupported,
 )
-from kubeloop.actors.apiserver.registry.pod_containers import (
-    check_container,
-    check_probes,
-    check_profiles,
-    check_user_ids,
-)
-from kubeloop.actors.apiserver.registry.pod_defaults import NO_SECURITY_CONTEXT, container_totals
+from kubeloop.actors.apiserver.registry.pod_containers import check_container, check_image, check_probes
+from kubeloop.actors.apiserver.registry.pod_defaults import NO_RESOURCES, NO_SECURITY_CONTEXT, container_totals
+from kubeloop.actors.apiserver.registry.pod_scheduling import check_affinity, check_spread, check_tolerations
+from kubeloop.actors.apiserver.registry.pod_security import check_host_namespaces, check_os, check_pod_security
 from kubeloop.actors.apiserver.registry.pod_volumes import check_volumes
 from kubeloop.actors.apiserver.registry.resource_checks import check_container_resource, check_request_within
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 PREEMPTION_POLICIES = ("Never", "PreemptLowerPriority")
+SEARCHES_MAX = 32
+SEARCH_CHARACTERS_MAX = 2048
 REMEMBERED_MAX = 1024
+NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
+_NOT_EPHEMERAL = (
+    ("ports", "ports"),
+    ("resources", "resources"),
+    ("resize_policy", "resizePolicy"),
+    ("restart_policy", "restartPolicy"),
+    ("liveness_probe", "livenessProbe"),
+    ("readiness_probe", "readinessProbe"),
+    ("startup_probe", "startupProbe"),
+    ("lifecycle", "lifecycle"),
+)
 _NO_VOLUMES: dict[str, Any] = {}
 # id -> container that was found to be right whatever volumes there are (kept, so that the id stays its own)
 _sound: dict[int, Any] = {}
@@ -70,9 +76,11 @@ def check_pod_spec(errors: Errors, path: str, spec: Any) -> None:
         errors.append(unsupported(f"{path}.dnsPolicy", spec.dns_policy, DNS_POLICIES))
     if spec.node_selector:
         check_labels(errors, f"{path}.nodeSelector", spec.node_selector)
+    if spec.host_network or spec.host_pid or spec.host_users is False:
+        check_host_namespaces(errors, path, spec)
     security = spec.security_context
     if security is not None and security is not NO_SECURITY_CONTEXT:
-        _check_pod_security(errors, f"{path}.securityContext", security)
+        check_pod_security(errors, path, spec)
     if spec.affinity is not None:
         check_affinity(errors, f"{path}.affinity", spec.affinity)
     if spec.dns_config is not None or spec.dns_policy == "None":
@@ -80,15 +88,19 @@ def check_pod_spec(errors: Errors, path: str, spec: Any) -> None:
     if spec.readiness_gates or spec.scheduling_gates:
         _check_gates(errors, path, spec)
     if spec.topology_spread_constraints:
-        _check_spread(errors, f"{path}.topologySpreadConstraints", spec.topology_spread_constraints)
+        check_spread(errors, f"{path}.topologySpreadConstraints", spec.topology_spread_constraints)
     _check_names(errors, path, spec)
     if spec.tolerations:
         check_tolerations(errors, f"{path}.tolerations", spec.tolerations)
-    if spec.host_aliases or spec.priority_class_name or spec.runtime_class_name is not None or spec.overhead or spec.os:
+    if spec.host_aliases or spec.priority_class_name or spec.runtime_class_name is not None:
         _check_rest(errors, path, spec)
     policy = spec.preemption_policy
     if policy is not None and policy not in PREEMPTION_POLICIES:
         errors.append(unsupported(f"{path}.preemptionPolicy", policy, PREEMPTION_POLICIES))
+    for name, value in spec.overhead.items():
+        check_container_resource(errors, f"{path}.overhead[{name}]", name, value)
+    if spec.os is not None:
+        check_os(errors, path, spec)
 
 
 def _check_names(errors: Errors, path: str, spec: Any) -> None:
@@ -110,19 +122,13 @@ def _check_names(errors: Errors, path: str, spec: Any) -> None:
 def _check_rest(errors: Errors, path: str, spec: Any) -> None:
     for index, alias in enumerate(spec.host_aliases):
         check_ip(errors, f"{path}.hostAliases[{index}].ip", alias.ip or "")
-        for hostname in alias.hostnames:
-            check_name(errors, f"{path}.hostAliases[{index}].hostnames", hostname, names.dns_subdomain)
+        for number, hostname in enumerate(alias.hostnames):
+            where = f"{path}.hostAliases[{index}].hostnames[{number}]"
+            check_name(errors, where, hostname, names.dns_subdomain)
     if spec.priority_class_name and names.dns_subdomain(spec.priority_class_name):
         check_name(errors, f"{path}.priorityClassName", spec.priority_class_name, names.dns_subdomain)
     if spec.runtime_class_name is not None:
         check_name(errors, f"{path}.runtimeClassName", spec.runtime_class_name, names.dns_subdomain)
-    for name, value in spec.overhead.items():
-        check_container_resource(errors, f"{path}.overhead[{name}]", name, value)
-    if spec.os is not None:
-        if not spec.os.name:
-            errors.append(required(f"{path}.os.name"))
-        else:
-            check_one_of(errors, f"{path}.os.name", spec.os.name, ("linux", "windows"))
 
 
 def _check_all_containers(errors: Errors, path: str, spec: Any, volumes: dict[str, Any]) -> None:
@@ -138,8 +144,8 @@ def _check_all_containers(errors: Errors, path: str, spec: Any, volumes: dict[st
             check_container(errors, where, container, volumes)
             if name in seen:
                 errors.append(duplicate(f"{where}.name", name))
-            check_probes(errors, where, container)
-            if len(errors) == before and not container.volume_mounts and not container.volume_devices:
+            check_probes(errors, where, container, spec)
+            if len(errors) == before and _stands_alone(container):
                 _remember(container)
         elif name in seen:
             errors.append(duplicate(f"{path}.containers[{index}].name", name))
@@ -154,14 +160,36 @@ def _check_all_containers(errors: Errors, path: str, spec: Any, volumes: dict[st
         where = f"{path}.initContainers[{index}]"
         check_container(errors, where, container, volumes)
         _check_unique(errors, where, container, seen)
-        _check_init(errors, where, container)
+        _check_init(errors, where, container, spec)
+    if spec.ephemeral_containers:
+        check_ephemeral_containers(errors, path, spec, volumes)
+
+
+def check_ephemeral_containers(errors: Errors, path: str, spec: Any, volumes: dict[str, Any] | None = None) -> None:
+    """`path`: the spec's. `volumes`: by name, where they were checked."""
+    if volumes is None:
+        volumes = {volume.name or "": volume for volume in spec.volumes}
+    others = {container.name for container in (*spec.containers, *spec.init_containers)}
+    seen = set(others)
     for index, container in enumerate(spec.ephemeral_containers):
         where = f"{path}.ephemeralContainers[{index}]"
         check_container(errors, where, container, volumes)
+        check_image(errors, where, container)
         _check_unique(errors, where, container, seen)
-        target = container.target_container_name
-        if target and all(one.name != target for one in (*spec.containers, *spec.init_containers)):
-            errors.append(not_found(f"{where}.targetContainerName", target))
+        if container.target_container_name and container.target_container_name not in others:
+            errors.append(not_found(f"{where}.targetContainerName", container.target_container_name))
+        for field, json_name in _NOT_EPHEMERAL:
+            if getattr(container, field) not in (None, (), NO_RESOURCES):
+                errors.append(forbidden(f"{where}.{json_name}", NOT_EPHEMERAL))
+        for number, mount in enumerate(container.volume_mounts):
+            for value, json_name in ((mount.sub_path, "subPath"), (mount.sub_path_expr, "subPathExpr")):
+                if value:
+                    errors.append(forbidden(f"{where}.volumeMounts[{number}].{json_name}", NOT_EPHEMERAL))
+
+
+def _stands_alone(container: Any) -> bool:
+    """Whether nothing else in a pod's spec decides if it is right."""
+    return not container.volume_mounts and not container.volume_devices and container.lifecycle is None
 
 
 def _remember(container: Any) -> None:
@@ -177,9 +205,9 @@ def _check_unique(errors: Errors, path: str, container: Any, seen: set[str]) -> 
         seen.add(container.name)
 
 
-def _check_init(errors: Errors, path: str, container: Any) -> None:
+def _check_init(errors: Errors, path: str, container: Any, spec: Any) -> None:
     if container.restart_policy == "Always":
-        check_probes(errors, path, container)
+        check_probes(errors, path, container, spec)
         return
     message = "may not be set for init containers without restartPolicy=Always"
     for field, json_name in (
@@ -251,24 +279,6 @@ def _check_pod_resources(errors: Errors, path: str, spec: Any) -> None:
             )
 
 
-def _check_pod_security(errors: Errors, path: str, security: Any) -> None:
-    check_user_ids(errors, path, security)
-    if security.fs_group is not None and not 0 <= security.fs_group <= INT32_MAX:
-        errors.append(invalid(f"{path}.fsGroup", security.fs_group, f"must be between 0 and {INT32_MAX}, inclusive"))
-    for index, sysctl in enumerate(security.sysctls):
-        if not sysctl.name:
-            errors.append(required(f"{path}.sysctls[{index}].name"))
-    if security.fs_group_change_policy is not None:
-        check_one_of(
-            errors, f"{path}.fsGroupChangePolicy", security.fs_group_change_policy, ("Always", "OnRootMismatch")
-        )
-    if security.supplemental_groups_policy is not None:
-        check_one_of(
-            errors, f"{path}.supplementalGroupsPolicy", security.supplemental_groups_policy, ("Merge", "Strict")
-        )
-    check_profiles(errors, path, security)
-
-
 def _check_dns_config(errors: Errors, path: str, spec: Any) -> None:
     config = spec.dns_config
     if config is None:
@@ -282,9 +292,15 @@ def _check_dns_config(errors: Errors, path: str, spec: Any) -> None:
         errors.append(invalid(f"{path}.nameservers", list(config.nameservers), "must not have more than 3 nameservers"))
     for index, server in enumerate(config.nameservers):
         check_ip(errors, f"{path}.nameservers[{index}]", server)
+    if len(config.searches) > SEARCHES_MAX:
+        detail = f"must not have more than {SEARCHES_MAX} search paths"
+        errors.append(invalid(f"{path}.searches", list(config.searches), detail))
+    if len(" ".join(config.searches)) > SEARCH_CHARACTERS_MAX:
+        detail = f"must not have more than {SEARCH_CHARACTERS_MAX} characters (including spaces) in the search list"
+        errors.append(invalid(f"{path}.searches", list(config.searches), detail))
     for index, search in enumerate(config.searches):
         if search != ".":
-            check_name(errors, f"{path}.searches[{index}]", search.removesuffix("."), names.dns_subdomain)
+            check_name(errors, f"{path}.searches[{index}]", search.removesuffix("."), names.dns_subdomain_underscore)
     for index, option in enumerate(config.options):
         if not option.name:
             errors.append(required(f"{path}.options[{index}]", "must not be empty"))
@@ -302,139 +318,3 @@ def _check_gates(errors: Errors, path: str, spec: Any) -> None:
         if name in seen:
             errors.append(duplicate(f"{path}.schedulingGates[{index}]", name))
         seen.add(name)
-
-
-def _check_spread(errors: Errors, path: str, constraints: Sequence[Any]) -> None:
-    seen: set[tuple[Any, Any]] = set()
-    for index, constraint in enumerate(constraints):
-        where = f"{path}[{index}]"
-        if (constraint.max_skew or 0) <= 0:
-            errors.append(invalid(f"{where}.maxSkew", constraint.max_skew or 0, "must be greater than zero"))
-        key, unsatisfiable = constraint.topology_key or "", constraint.when_unsatisfiable
-        if not key:
-            errors.append(required(f"{where}.topologyKey", "can not be empty"))
-        else:
-            check_name(errors, f"{where}.topologyKey", key, names.qualified_name)
-        if unsatisfiable not in ("DoNotSchedule", "ScheduleAnyway"):
-            errors.append(
-                unsupported(f"{where}.whenUnsatisfiable", unsatisfiable or "", ("DoNotSchedule", "ScheduleAnyway"))
-            )
-        if (key, unsatisfiable) in seen:
-            errors.append(duplicate(f"{where}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {unsatisfiable}}}"))
-        seen.add((key, unsatisfiable))
-        domains = constraint.min_domains
-        if domains is not None:
-            if domains <= 0:
-                errors.append(invalid(f"{where}.minDomains", domains, "must be greater than zero"))
-            if unsatisfiable != "DoNotSchedule":
-                errors.append(
-                    invalid(
-                        f"{where}.minDomains",
-                        domains,
-                        f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {unsatisfiable}",
-                    )
-                )
-        check_label_selector(errors, f"{where}.labelSelector", constraint.label_selector)
-
-
-def check_tolerations(errors: Errors, path: str, tolerations: Sequence[Any]) -> None:
-    for index, toleration in enumerate(tolerations):
-        where = f"{path}[{index}]"
-        if toleration.key:
-            if names.qualified_name(toleration.key):
-                check_name(errors, f"{where}.key", toleration.key, names.qualified_name)
-        elif toleration.operator != "Exists":
-            errors.append(
-                invalid(
-                    f"{where}.operator",
-                    toleration.operator or "",
-                    'operator must be Exists when `key` is empty, which means "match all values and all keys"',
-                )
-            )
-        if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
-            errors.append(
-                invalid(
-                    f"{where}.effect",
-                    toleration.effect or "",
-                    "effect must be 'NoExecute' when `tolerationSeconds` is set",
-                )
-            )
-        if toleration.operator in (None, "", "Equal"):
-            check_name(errors, f"{where}.value", toleration.value or "", names.label_value)
-        elif toleration.operator == "Exists":
-            if toleration.value:
-                errors.append(
-                    invalid(f"{where}.operator", toleration.value, "value must be empty when `operator` is 'Exists'")
-                )
-        else:
-            errors.append(unsupported(f"{where}.operator", toleration.operator, ("Equal", "Exists")))
-        if toleration.effect:
-            check_one_of(errors, f"{where}.effect", toleration.effect, EFFECTS)
-
-
-def check_affinity(errors: Errors, path: str, affinity: Any) -> None:
-    node = affinity.node_affinity
-    if node is not None:
-        needed = node.required_during_scheduling_ignored_during_execution
-        if needed is not None:
-            check_node_selector(errors, f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution", needed)
-        for index, term in enumerate(node.preferred_during_scheduling_ignored_during_execution):
-            where = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
-            _check_weight(errors, where, term.weight)
-            if term.preference is not None:
-                check_node_selector_term(errors, f"{where}.preference", term.preference)
-    for pods, name in ((affinity.pod_affinity, "podAffinity"), (affinity.pod_anti_affinity, "podAntiAffinity")):
-        if pods is None:
-            continue
-        for index, term in enumerate(pods.required_during_scheduling_ignored_during_execution):
-            _check_pod_term(errors, f"{path}.{name}.requiredDuringSchedulingIgnoredDuringExecution[{index}]", term)
-        for index, weighted in enumerate(pods.preferred_during_scheduling_ignored_during_execution):
-            where = f"{path}.{name}.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
-            _check_weight(errors, where, weighted.weight)
-            if weighted.pod_affinity_term is not None:
-                _check_pod_term(errors, f"{where}.podAffinityTerm", weighted.pod_affinity_term)
-
-
-def _check_weight(errors: Errors, path: str, weight: int | None) -> None:
-    if not weight or not 1 <= weight <= 100:
-        errors.append(invalid(f"{path}.weight", weight or 0, "must be in the range 1-100"))
-
-
-def _check_pod_term(errors: Errors, path: str, term: Any) -> None:
-    check_label_selector(errors, f"{path}.labelSelector", term.label_selector)
-    check_label_selector(errors, f"{path}.namespaceSelector", term.namespace_selector)
-    for namespace in term.namespaces:
-        check_name(errors, f"{path}.namespace", namespace, names.dns_label)
-    if not term.topology_key:
-        errors.append(required(f"{path}.topologyKey", "can not be empty"))
-    else:
-        check_name(errors, f"{path}.topologyKey", term.topology_key, names.qualified_name)
-
-
-def check_node_selector(errors: Errors, path: str, selector: Any) -> None:
-    if not selector.node_selector_terms:
-        errors.append(required(f"{path}.nodeSelectorTerms", "must have at least one node selector term"))
-    for index, term in enumerate(selector.node_selector_terms):
-        check_node_selector_term(errors, f"{path}.nodeSelectorTerms[{index}]", term)
-
-
-def check_node_selector_term(errors: Errors, path: str, term: Any) -> None:
-    for index, expression in enumerate(term.match_expressions):
-        where = f"{path}.matchExpressions[{index}]"
-        operator = expression.operator or ""
-        if operator in ("Gt", "Lt"):
-            if len(expression.values) != 1:
-                errors.append(
-                    required(f"{where}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
-                )
-            check_name(errors, f"{where}.key", expression.key or "", names.qualified_name)
-        elif operator in ("In", "NotIn", "Exists", "DoesNotExist"):
-            check_selector_expression(errors, where, expression)
-        else:
-            errors.append(invalid(f"{where}.operator", operator, "not a valid selector operator"))
-            check_name(errors, f"{where}.key", expression.key or "", names.qualified_name)
-    for index, expression in enumerate(term.match_fields):
-        if expression.key != "metadata.name":
-            errors.append(
-                invalid(f"{path}.matchFields[{index}].key", expression.key or "", "not a valid field selector key")
-            )

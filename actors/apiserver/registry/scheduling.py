@@ -19,7 +19,7 @@ from kubeloop.actors.apiserver.registry.fields import (
     required,
 )
 from kubeloop.actors.apiserver.registry.pod_defaults import canonical_quantities
-from kubeloop.actors.apiserver.registry.pod_validation import check_tolerations
+from kubeloop.actors.apiserver.registry.pod_scheduling import check_tolerations
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, boolean, integer, text
 from kubeloop.actors.apiserver.registry.resource_checks import check_container_resource
 
