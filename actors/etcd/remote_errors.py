@@ -12,7 +12,7 @@ from kubeloop.actors.etcd.messages import CompactedError, EtcdError
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
 UNKNOWN_OUTCOME = "etcd may have done it, or not: "
 
-NOT_SENT = ("failed to connect to all addresses", "DNS resolution failed", "no address")
+NOT_SENT = ("failed to connect to all addresses", "errors resolving", "DNS resolution failed")
 NOT_PROPOSED = (
     "etcdserver: no leader",  # checked before anything else, as every request demands a leader
     "etcdserver: not leader",

@@ -372,7 +372,7 @@ async def test_nobody_at_the_endpoint_is_said_within_the_requests_time() -> None
     options = RemoteEtcd((f"http://127.0.0.1:{free_port()}",), request_timeout_seconds=0.3)
     async with System() as system:
         kv = RemoteKV(options, system)
-        for asked in (kv.connect(), kv.put(b"a", b""), kv.watch(b"a", sink=lambda events: None)):
+        for ask in (kv.connect, lambda: kv.put(b"a", b""), lambda: kv.watch(b"a", sink=lambda events: None)):
             with pytest.raises(Unreachable, match="no member of etcd answers, last http://127.0.0.1.*refused"):
-                await asked
+                await ask()
         await kv.close()

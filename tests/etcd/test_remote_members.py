@@ -15,6 +15,7 @@ import pytest
 from kubeloop.actors.etcd.messages import CompactedError, EtcdError, Event
 from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
 from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote_watch import RemoteWatch
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.system import System
 from tests.etcd.real_etcd import Member, RealEtcd, Tls, require_etcd
@@ -158,10 +159,12 @@ async def test_a_watch_is_resumed_over_a_restart_without_its_sink_noticing(etcd:
         await kv.put(b"a", b"1")
         etcd.members[0].kill()
         etcd.members[0].start()
+        await other.range(b"a")  # connects anew: a write may not be sent twice
         await other.put(b"a", b"2")
         await other.put(b"b", b"1")
         etcd.members[0].stop()
         etcd.members[0].start()
+        await other.range(b"a")
         await other.delete_range(b"a", b"c")
         await until(lambda: len(seen) == 4)
     assert [[(event.type, event.kv.key, event.prev_kv and event.prev_kv.value) for event in one] for one in seen] == [
@@ -190,6 +193,28 @@ async def test_a_watch_that_compaction_overtook_is_closed(etcd_urls: tuple[str, 
     error = closed[0]
     assert isinstance(error, CompactedError) and error.compact_revision == revision
     assert str(error) == "etcdserver: mvcc: required revision has been compacted"
+
+
+async def test_progress_notifications_keep_a_quiet_watch_ahead_of_compaction(tmp_path: Path, system: System) -> None:
+    require_etcd()
+    seen: list[list[Event]] = []
+    closed: list[Exception | None] = []
+    with RealEtcd(tmp_path, flags=["--experimental-watch-progress-notify-interval=100ms"]) as etcd:
+        relay = Relay(etcd.members[0].client_port)
+        async with relay.listening() as url:
+            async with RemoteKV(RemoteEtcd((url,)), system) as kv, RemoteKV(RemoteEtcd((etcd.url,)), system) as other:
+                watch = await kv.watch(b"quiet", sink=seen.append, on_closed=closed.append)
+                assert isinstance(watch, RemoteWatch)
+                for number in range(5):
+                    revision = (await other.put(b"a", b"%d" % number)).revision
+                await until(lambda: watch.next_revision > revision)
+                relay.refuses = True
+                relay.cut()
+                await other.put(b"quiet", b"")
+                await other.compact(revision)
+                relay.refuses = False
+                await until(lambda: seen)
+                assert not closed
 
 
 async def test_an_etcd_that_lost_its_data_ends_the_watches(etcd: RealEtcd, system: System) -> None:
