@@ -55,6 +55,7 @@ from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.system import System
 
 READY_TIMEOUT_SECONDS = 60.0
+NODES_STARTED_AT_ONCE = 64
 EAGER_PROXIES_MAX = 100  # with more nodes a proxy begins to watch when it is first asked
 
 
@@ -172,8 +173,7 @@ class Cluster:
             await self.system.start(self._controller_manager, name="kube-controller-manager", host=CONTROL_PLANE)
         if "kube-scheduler" not in self.without:
             await self.system.start(self._scheduler, name="kube-scheduler", host=CONTROL_PLANE)
-        for options in self.nodes:
-            await self._start_node(options)
+        await self._start_nodes()
         if self.nodes and "kubelet" not in self.without:
             await self._wait_for_nodes()
 
@@ -182,6 +182,20 @@ class Cluster:
         revision = (await self.etcd.range(b"\0")).revision
         if revision > 1:
             self.system.clock.reseed(f"from revision {revision}")
+
+    async def _start_nodes(self) -> None:
+        """One after the other in memory, where nothing waits; many at once where each waits for a disk or a network."""
+        left = iter(self.nodes)
+
+        async def start() -> None:
+            for options in left:
+                await self._start_node(options)
+
+        if self._own_etcd.in_memory:
+            return await start()
+        starters = [self.system.spawn(start, name="start nodes") for _ in self.nodes[:NODES_STARTED_AT_ONCE]]
+        for starter in starters:
+            await starter
 
     async def _start_node(self, options: NodeOptions) -> None:
         factories: dict[str, Callable[[], Actor]] = {

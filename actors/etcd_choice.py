@@ -95,6 +95,10 @@ class ClusterEtcd:
     def is_real(self) -> bool:
         return isinstance(self.options, RemoteEtcd)
 
+    @property
+    def in_memory(self) -> bool:
+        return isinstance(self.options, EtcdOptions) and self.options.data_dir is None
+
     async def start(self, system: System) -> None:
         """Raises ConnectionError when a real etcd does not answer, DataDirError for data that cannot be used, OSError
         for addresses and files, ImportError where aetcd is needed and not installed, RuntimeError in virtual time."""
@@ -141,9 +145,7 @@ class ClusterEtcd:
     async def backup(self, system: System, path: Path) -> int:
         """Save what the cluster's own etcd holds now; the file's size in bytes. Raises ValueError for a real etcd."""
         if self.is_real:
-            raise ValueError(
-                "a real etcd saves itself: etcdctl snapshot save, or kubeloop etcd backup --from URL"
-            )
+            raise ValueError("a real etcd saves itself: etcdctl snapshot save, or kubeloop etcd backup --from URL")
         live = system.slot("etcd").live
         if live is None:
             raise ActorStopped("etcd does not run")
