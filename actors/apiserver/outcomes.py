@@ -63,7 +63,7 @@ class Outcomes:
 
         No key: the object is not to be remembered. Raises StatusError when the namespace or its like refuses it.
         """
-        if obj.metadata.annotations and plugins.looks_beyond_spec(obj):
+        if plugins.looks_beyond_spec(obj):
             return None, None
         key = _encode(obj.spec)
         known = self._by_spec.get(key)

@@ -10,6 +10,7 @@ from kubeloop.actors.apiserver.admission import (
     default_toleration_seconds,
     namespace_lifecycle,
     priority,
+    runtime_class,
     service_account,
     taint_nodes_by_condition,
 )
@@ -19,7 +20,12 @@ from kubeloop.actors.apiserver.call import Call
 CreatePlugin = Callable[[Call, Any, str], Mapping[str, Any]]
 
 ON_CREATE: Mapping[tuple[str, str], Sequence[CreatePlugin]] = {
-    ("", "pods"): (service_account.admit, priority.admit, default_toleration_seconds.admit),
+    ("", "pods"): (
+        service_account.admit,
+        priority.admit,
+        default_toleration_seconds.admit,
+        runtime_class.admit,
+    ),
     ("", "nodes"): (taint_nodes_by_condition.admit,),
     ("scheduling.k8s.io", "priorityclasses"): (priority.check_class,),
 }
@@ -37,10 +43,11 @@ def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any
     plugins = ON_CREATE.get((resource.group, resource.plural))
     if plugins is None:
         return obj
-    changes: dict[str, Any] = {}
     for plugin in plugins:
-        changes.update(plugin(call, obj, namespace))
-    return replace(obj, spec=replace(obj.spec, **changes)) if changes else obj
+        changes = plugin(call, obj, namespace)
+        if changes:
+            obj = replace(obj, spec=replace(obj.spec, **changes))
+    return obj
 
 
 ON_DELETE: Mapping[tuple[str, str], Callable[[Call], None]] = {("", "namespaces"): namespace_lifecycle.check_delete}
@@ -56,7 +63,8 @@ def admit_delete(call: Call) -> None:
 
 def looks_beyond_spec(obj: Any) -> bool:
     """Whether more than its spec decides what the plugins change in an object of ON_REMEMBERED."""
-    return service_account.MIRROR in obj.metadata.annotations
+    spec = obj.spec
+    return service_account.MIRROR in obj.metadata.annotations or bool(spec.runtime_class_name or spec.overhead)
 
 
 def revision(call: Call) -> int:
