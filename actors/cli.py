@@ -168,7 +168,12 @@ def demo(
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Runs `main` on uvloop where there is one; an interrupt that nobody handles ends with status 130."""
+    """Runs `main` on uvloop where there is one; an interrupt that nobody handles ends with status 130.
+
+    A process that crashed too often, as when the disk has failed for good, is told in one line.
+    """
+    from kubeloop.runtime.errors import RestartLimitExceeded
+
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop
@@ -179,6 +184,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             return runner.run(main)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except RestartLimitExceeded as error:
+        raise fail(str(error)) from None
 
 
 def stop_event() -> asyncio.Event:
