@@ -47,7 +47,7 @@ class Member:
         self._streams: dict[Any, None] = {}
 
     def watch(self, **options: Any) -> Any:
-        """A stream of etcd's Watch; cancel it. Known here until gRPC has done with it."""
+        """A stream of etcd's Watch; cancel it. Known here until it is over."""
         stream = self._watch(metadata=METADATA, **options)
         self._streams[stream] = None
         stream.add_done_callback(self._streams.pop)
@@ -56,14 +56,6 @@ class Member:
     def cancel_streams(self) -> None:
         for stream in list(self._streams):
             stream.cancel()
-
-    async def close(self) -> None:
-        """Cancel what is under way, and return when nothing of it is left."""
-        streams = list(self._streams)
-        await self.channel.close()
-        for stream in streams:
-            await stream.code()
-        await asyncio.sleep(0)
 
 
 class Once:
@@ -136,7 +128,7 @@ class Members:
         self.closed = True
         members, self._members = self._members, []
         for member in members:
-            await member.close()
+            await member.channel.close()
 
     def _credentials(self) -> Any:
         if not any(parse_endpoint(endpoint)[1] for endpoint in self._options.endpoints):
