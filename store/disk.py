@@ -145,6 +145,7 @@ class Disk:
             execute(statement)
         execute("INSERT INTO state VALUES (1, ?, ?)", _encoded(fresh))
         execute("COMMIT")
+        os.chmod(self.data_dir / FILE, 0o600)  # what SQLite puts beside it has the same mode
         _sync_folder(self.data_dir)
 
     def load(self, *, now: float, txn_ops_max: int = TXN_OPS_MAX) -> Store:
