@@ -262,9 +262,10 @@ class Http2Connection(FrameWriter):
         if stream_id <= self._last_stream_id:
             self._trailers(flags, stream_id, head)
             return
-        if self._leaving:
-            return  # GOAWAY has told the client that this one is not answered
         self._last_stream_id = stream_id
+        if self._leaving:
+            self._ignore(stream_id)  # GOAWAY has told the client that this one is not answered
+            return
         if head.malformed:
             raise StreamFailure(stream_id, ErrorCode.PROTOCOL_ERROR, head.malformed)
         limits = self.limits
@@ -422,6 +423,10 @@ class Http2Connection(FrameWriter):
 
     def _send_reset(self, stream_id: int, code: ErrorCode) -> None:
         self.send(frame(RST_STREAM, 0, stream_id, UINT32.pack(code)))
+        self._ignore(stream_id)
+
+    def _ignore(self, stream_id: int) -> None:
+        """What still comes of a stream that was reset was on its way then."""
         self._resets[stream_id] = None
         if len(self._resets) > RESETS_REMEMBERED_MAX:
             del self._resets[next(iter(self._resets))]

@@ -53,8 +53,11 @@ class FrameWriter(asyncio.Protocol):
         self._out.append(data)
         self._out_bytes += len(data)
         if not self._flush_comes:
-            self._flush_comes = True
-            self._loop.call_soon(self._flush)
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        self._flush_comes = True
+        self._loop.call_soon(self._flush)
 
     def has_room(self, size: int) -> bool:
         """Whether a DATA frame of that size may go now, as far as the connection is concerned."""
@@ -74,6 +77,8 @@ class FrameWriter(asyncio.Protocol):
         self.queued_bytes += size
         if stream.send_window > 0:
             self._sendable[stream] = None
+            if self.send_window > 0 and not self._paused and not self._flush_comes:
+                self._flush_soon()  # it waits for its turn only
 
     def _pump(self) -> None:
         """Send what waits, one frame a stream in turn, until a window or the transport is full."""

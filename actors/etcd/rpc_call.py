@@ -101,8 +101,9 @@ class Call(Stream):
             if flag:
                 encoding = text(self.head.headers.get(b"grpc-encoding", b"identity"))
                 message = decompressed(message, flag, encoding, bytes_max)
-            self.take(message, ended and not buffer)
-            if self.finished:
+            last = ended and not buffer
+            self.take(message, last)
+            if last or self.finished:
                 return
         if not ended:
             self.acknowledge(len(data))
@@ -186,12 +187,13 @@ class Call(Stream):
 class UnaryCall(Call):
     """One request, one response."""
 
-    __slots__ = ("_coroutine", "_waits_for")
+    __slots__ = ("_coroutine", "_message", "_waits_for")
 
     def __init__(
         self, connection: Http2Connection, stream_id: int, head: Head, server: "RpcServer", method: Method
     ) -> None:
         super().__init__(connection, stream_id, head, server, method)
+        self._message: bytes | None = None  # complete, but the client has not ended its half
         self._coroutine: Coroutine[Any, Any, bytes] | None = None
         self._waits_for: Future[Any] | None = None
 
@@ -200,23 +202,30 @@ class UnaryCall(Call):
             size = len(data) - PREFIX_BYTES  # nearly always: the whole request in one frame
             if size == int.from_bytes(data[1:PREFIX_BYTES], "big") and size <= self._server.message_bytes_max:
                 try:
-                    self.take(data[PREFIX_BYTES:], True)
+                    self._run(data[PREFIX_BYTES:])
                 except RpcError as error:
                     self.finish(error.code, str(error))
                 return
         super().data_received(data, ended)
 
     def take(self, message: bytes, last: bool) -> None:
-        if not last:
+        if self._message is not None:
             raise RpcError("INTERNAL", "grpc: more than one request message of a unary call")
+        if last:
+            self._run(message)
+        else:
+            self._message = message
+
+    def requests_ended(self) -> None:
+        if self._message is None:
+            raise RpcError("INTERNAL", "grpc: no request message of a unary call")
+        self._run(self._message)
+
+    def _run(self, message: bytes) -> None:
         self._coroutine = self._method.handler(self.parsed(message))
         self._advance()
         if self._coroutine is not None:
             self.watch_deadline()
-
-    def requests_ended(self) -> None:
-        if self._coroutine is None and not self.finished:
-            raise RpcError("INTERNAL", "grpc: no request message of a unary call")
 
     def _advance(self, future: "Future[Any] | None" = None) -> None:
         coroutine = self._coroutine
@@ -234,6 +243,7 @@ class UnaryCall(Call):
             self.fail(error)
         else:
             self._waits_for = waits_for
+            waits_for._asyncio_future_blocking = False  # as a task does: somebody takes care of it
             waits_for.add_done_callback(self._advance)
 
     def _answer(self, message: bytes) -> None:
@@ -276,14 +286,14 @@ class StreamingCall(Call):
         if self._method.kind == "bidi_stream":
             self._inbox.append((request, len(message)))
             self._inbox_bytes += len(message)
-            _wake(self._receiver)
+            wake(self._receiver)
         elif self.request is None:
             self.request = request
             self._start()
 
     def requests_ended(self) -> None:
         if self._method.kind == "bidi_stream":
-            _wake(self._receiver)
+            wake(self._receiver)
         elif self.request is None:
             raise RpcError("INTERNAL", "grpc: no request message")
 
@@ -343,11 +353,11 @@ class StreamingCall(Call):
             await self._sender
 
     def writable(self) -> None:
-        _wake(self._sender)
+        wake(self._sender)
         if self.on_writable is not None:
             self.on_writable()
 
 
-def _wake(waiter: "Future[None] | None") -> None:
+def wake(waiter: "Future[None] | None") -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
