@@ -36,6 +36,7 @@ class _Connection(asyncio.Protocol):
         self._streams = streams
         self._transport: Any = None
         self._paused: asyncio.Future[None] | None = None
+        self._over = False  # nothing more is written
         assert streams.stdout is not None
         self._stdout = streams.stdout
 
@@ -54,7 +55,7 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._stdout.end()
-        return True  # the other direction stays open until its own end
+        return not self._over  # the other direction stays open until its own end
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.resume_writing()
@@ -80,6 +81,7 @@ class _Connection(asyncio.Protocol):
         except Exception:
             self._transport.abort()  # what is behind the streams broke
             return
+        self._over = True
         if self._streams.finished:
             return
         if self._stdout.over:

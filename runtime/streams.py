@@ -7,7 +7,7 @@ that is full makes its writer wait, so a reader that is slow slows the writer do
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from kubeloop.runtime.errors import Unreachable
 from kubeloop.runtime.limits import PIPE_BYTES_MAX, PIPE_READ_BYTES_MAX
@@ -228,6 +228,12 @@ class Streams:
         if not self._finished and self.on_close is not None:
             self.on_close()
         self._end(0, None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
 
     # who serves
 

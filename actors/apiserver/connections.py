@@ -5,9 +5,11 @@ Nothing here knows of HTTP; the client in the process and http_streams.py come t
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
-from kubeloop.actors.apiserver.messages import Response
+from kubeloop.actors.apiserver.messages import Response, StreamOptions
 from kubeloop.runtime.actor import ActorStopped, ReplyError, Unreachable
 from kubeloop.runtime.streams import Streams
 
@@ -64,6 +66,13 @@ class Way:
             raise unreachable(self._node, error) from None
         server.streams.add(streams)
         return streams
+
+    async def connect(self, options: StreamOptions) -> Streams:
+        """As `open`, for a client in the process; to the port that the options name. Raises StatusError."""
+        try:
+            return await self.open(replace(self.message, port=options.ports[0]) if options.ports else None)
+        except KubeletRefused as refused:
+            raise refused.status() from None
 
 
 class ConnectResponse(Response, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
@@ -13,6 +13,7 @@ from kubeloop.actors.api.resources import KNOWN_CLASSES, ResourceType, UnknownRe
 from kubeloop.actors.apiserver.messages import NO_OPTIONS, Request, Response, UserInfo
 from kubeloop.actors.client.custom import CustomResources
 from kubeloop.actors.client.options import delete_options, query_options, write_options
+from kubeloop.actors.client.pods import PODS, PodCalls
 from kubeloop.actors.client.stream import WatchStream
 from kubeloop.actors.client.transport import InProcessTransport, Transport
 from kubeloop.runtime.actor import ActorRef
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from kubeloop.actors.apiserver.messages import WatchHandle, WatchSink
 
 T = TypeVar("T")
-PODS = resource_for("pods")
 PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "merge": "application/merge-patch+json",
@@ -39,7 +39,7 @@ class ObjectList(msgspec.Struct, Generic[T], frozen=True):
     remaining_item_count: int | None = None
 
 
-class Client:
+class Client(PodCalls):
     """One identity's way to one API server.
 
     `resource` is a type (`Pod`), a plural, singular or short name ("pods", "deployments.apps"), or an object.
@@ -390,30 +390,6 @@ class Client:
         patch = {"spec": {"replicas": replicas}}
         return await self.patch(resource, name, patch, namespace, type="merge", subresource="scale")
 
-    async def logs(
-        self,
-        name: str,
-        namespace: str | None = None,
-        *,
-        container: str | None = None,
-        follow: bool = False,
-        previous: bool = False,
-        tail_lines: int | None = None,
-        since_seconds: int | None = None,
-        timestamps: bool = False,
-    ) -> AsyncGenerator[bytes, None]:
-        """A pod's log, chunk by chunk; with `follow` until its container ends."""
-        options = query_options(
-            container=container,
-            follow=follow or None,
-            previous=previous or None,
-            tailLines=tail_lines,
-            sinceSeconds=since_seconds,
-            timestamps=timestamps or None,
-        )
-        body = await self.transport.stream(self._request("get", PODS, namespace, name, "log", options))
-        return _chunks(body)
-
     async def raw(self, request: Request) -> Response:
         """Any request, sent as this client's user."""
         return await self.transport.request(msgspec.structs.replace(request, user=self.user))
@@ -480,11 +456,3 @@ class Client:
             user=self.user,
             user_agent=self.user_agent,
         )
-
-
-async def _chunks(body: Any) -> AsyncGenerator[bytes, None]:
-    try:
-        async for chunk in body:
-            yield chunk
-    finally:
-        await body.aclose()

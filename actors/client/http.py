@@ -18,8 +18,9 @@ from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.meta_v1 import ListMeta
 from kubeloop.actors.api.resources import UnknownResource, resource_for
 from kubeloop.actors.apiserver.messages import ObjectListing, Request, Response, WatchEvent, WatchHandle, WatchSink
-from kubeloop.actors.client import limits
+from kubeloop.actors.client import http_streams, limits
 from kubeloop.actors.client.transport import ApiServerUnavailable, ServerAddress
+from kubeloop.runtime.streams import Streams
 
 METHODS = {
     "get": "GET",
@@ -37,7 +38,7 @@ class HttpTransport:
     def __init__(self, address: ServerAddress) -> None:
         self._address = address
         self._session: aiohttp.ClientSession | None = None
-        self._watches: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}  # of watches and streams
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -75,8 +76,7 @@ class HttpTransport:
         if answer.status >= 400:
             raise status_error(answer.status, await answer.read())
         task = asyncio.get_running_loop().create_task(self._pump(answer, sink))
-        self._watches[task] = None
-        task.add_done_callback(lambda done: self._watches.pop(done, None))
+        self._own(task)
         return WatchHandle(cancel=lambda: _cancel(task))
 
     async def _pump(self, answer: aiohttp.ClientResponse, sink: WatchSink) -> None:
@@ -104,22 +104,59 @@ class HttpTransport:
             raise status_error(answer.status, await answer.read())
         return _Body(answer)
 
+    async def connect(self, request: Request) -> Streams:
+        streams = http_streams.streams_of(request)
+        try:
+            websocket = await self._open_session().ws_connect(
+                self._url(request),
+                params=http_streams.query_of(request),
+                protocols=http_streams.protocols_of(request),
+                max_msg_size=http_streams.MESSAGE_BYTES_MAX,
+                compress=0,
+                **self._server_hostname(),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise await self._refusal(request, error) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiServerUnavailable(f"{self._address.server}: {error or type(error).__name__}") from error
+        pump = http_streams.Pump(websocket, request, streams)
+        self._own(asyncio.get_running_loop().create_task(pump.run()))
+        return streams
+
+    async def _refusal(self, request: Request, error: aiohttp.WSServerHandshakeError) -> StatusError:
+        """Why there is no WebSocket: a handshake's answer has no body, so the same is asked without one."""
+        query, timeout = http_streams.query_of(request), aiohttp.ClientTimeout(total=limits.request_timeout_seconds)
+        session, url = self._open_session(), self._url(request)
+        async with session.get(url, params=query, timeout=timeout, **self._server_hostname()) as answer:
+            raw = await answer.read()
+        return status_error(answer.status if answer.status >= 400 else error.status, raw)
+
+    def _own(self, task: asyncio.Task[None]) -> None:
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    def _url(self, request: Request) -> str:
+        return self._address.server + path_of(request)
+
+    def _server_hostname(self) -> dict[str, Any]:
+        name = self._address.tls_server_name
+        return {"server_hostname": name} if name else {}
+
     def _send(
         self, request: Request, body: bytes | None, content_type: str, timeout: aiohttp.ClientTimeout | None
     ) -> Any:
         headers = {"Content-Type": content_type} if body is not None else None
-        url = self._address.server + path_of(request)
+        url = self._url(request)
         arguments: dict[str, Any] = {"params": dict(request.options), "data": body, "headers": headers}
         if timeout is not None:
             arguments["timeout"] = timeout
-        if self._address.tls_server_name:
-            arguments["server_hostname"] = self._address.tls_server_name
+        arguments |= self._server_hostname()
         return self._open_session().request(METHODS[request.verb], url, **arguments)
 
     async def aclose(self) -> None:
-        for task in list(self._watches):
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._watches, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None

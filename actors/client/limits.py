@@ -14,3 +14,6 @@ reconnect_initial_seconds = 0.05
 reconnect_max_seconds = 30.0
 watch_seconds_min = 1.0
 """A watch that ends sooner makes its informer wait before the next."""
+exec_output_bytes_max = 16 * 1024 * 1024
+"""Of stdout, and of stderr, that `client.exec` keeps."""
+exec_chunk_bytes = 64 * 1024

@@ -8,6 +8,7 @@ import msgspec
 
 from kubeloop.actors.apiserver.messages import Request, Response, WatchEvent, WatchHandle, WatchRequest, WatchSink
 from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
+from kubeloop.runtime.streams import Streams
 
 
 class ApiServerUnavailable(ConnectionError):
@@ -25,6 +26,10 @@ class Transport(Protocol):
 
     async def stream(self, request: Request) -> Any:
         """The answer's body as an async iterator of bytes with aclose() (logs)."""
+        ...
+
+    async def connect(self, request: Request) -> Streams:
+        """The streams of an exec, attach or portforward; the body is StreamOptions. Raises as `request` does."""
         ...
 
     async def aclose(self) -> None: ...
@@ -59,6 +64,11 @@ class InProcessTransport:
 
     async def stream(self, request: Request) -> Any:
         return (await self.request(request)).body
+
+    async def connect(self, request: Request) -> Streams:
+        way = (await self.request(request)).body
+        streams: Streams = await way.connect(request.body)
+        return streams
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -149,6 +149,8 @@ class ContainerStdio(asyncio.SubprocessProtocol):
         if self._terminal is not None:
             self._terminal.drain()
         self._on_exited()
+        if self._terminal is not None and self._terminal.ended:
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._terminal is None:
@@ -156,7 +158,8 @@ class ContainerStdio(asyncio.SubprocessProtocol):
 
     def _hung_up(self) -> None:
         """Everybody has left the terminal."""
-        self._close()
+        if self._transport is not None and self._transport.get_returncode() is not None:
+            self._close()
 
     def close(self) -> None:
         """Nothing is read any more: the container is dead, and had the time to say its last word."""
