@@ -57,7 +57,7 @@ def claims_of(token: str, config: ApiServerConfig, now: float) -> dict[str, Any]
             issuer=config.issuer,
             options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
         )
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, TypeError, ValueError) as error:  # TypeError: signed with another sort of key
         raise TokenError("invalid bearer token") from error
     if claims.get("exp", 0) < now:
         raise TokenError("service account token has expired")

@@ -3,6 +3,7 @@
 In process the body is the object already. Over HTTP it is bytes: JSON or YAML, decoded once.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,8 +61,17 @@ class Expected:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-def media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
+_PARAMETER = re.compile(r"""\s*[\w!#$%&'*+.^`|~-]+=("([^"\\]|\\.)*"|[\w!#$%&'*+.^`|~-]+)\s*\Z""")
+
+
+def media_type(content_type: str, default: str = "") -> str:
+    """Without its parameters; `default` when there is none; "?" for what is no media type at all."""
+    if not content_type:
+        return default
+    type_, *parameters = content_type.strip().removesuffix(";").split(";")
+    if not type_.strip() or any(_PARAMETER.match(parameter) is None for parameter in parameters):
+        return "?"
+    return type_.strip().lower()
 
 
 def read(request: Request, expected: Expected, field_validation: str, warnings: list[str]) -> Any:
@@ -75,7 +85,7 @@ def read(request: Request, expected: Expected, field_validation: str, warnings: 
             check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected, body)
             return expected.prune(body)[0]
         return body
-    type_ = media_type(request.content_type) or JSON
+    type_ = media_type(request.content_type, JSON)
     if type_ == JSON:
         return read_json(body, expected, field_validation, warnings)
     if type_ == YAML:

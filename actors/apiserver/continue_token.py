@@ -1,21 +1,25 @@
 """The opaque continue token of a paged list: the revision of the first page, and the key to go on behind."""
 
 import base64
-import binascii
 
 import msgspec
 
 from kubeloop.actors.api.errors import bad_request
+from kubeloop.actors.apiserver.go_json import syntax_error
 
 VERSION = "meta.k8s.io/v1"
+
+
+INVALID = "continue key is not valid"
+ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 class Token(msgspec.Struct, frozen=True):
     """`rv` -1: an inconsistent continuation, from whatever is there now (after the list's revision was compacted)."""
 
-    v: str
-    rv: int
-    start: str
+    v: str = ""
+    rv: int = 0
+    start: str = ""
 
 
 _decoder = msgspec.json.Decoder(Token)
@@ -27,16 +31,34 @@ def encode(revision: int, after: str) -> str:
 
 
 def decode(text: str) -> tuple[int, str]:
-    """(revision, last key of the page before). Raises 400 for what no list gave out."""
+    """(revision, last key of the page before). Raises 400 for what no list gave out, in the API's words."""
     try:
-        padded = text + "=" * (-len(text) % 4)
-        token = _decoder.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from None
+        return _decoded(text)
+    except ValueError as error:
+        raise bad_request(f"invalid continue token: {INVALID}{error}") from None
+
+
+def _decoded(text: str) -> tuple[int, str]:
+    wrong = next((index for index, one in enumerate(text) if one not in ALPHABET), None)
+    if wrong is None and len(text) % 4 == 1:
+        wrong = len(text) - 1
+    if wrong is not None:
+        raise ValueError(f": illegal base64 data at input byte {wrong}")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    problem = syntax_error(data)
+    if problem:
+        raise ValueError(f": {problem}")
+    try:
+        token = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f": {error}") from None
     if token.v != VERSION:
-        raise bad_request(f'continue key is not valid: server does not recognize this encoded version "{token.v}"')
+        raise ValueError(f": server does not recognize this encoded version {token.v}")
     if token.rv == 0:
-        raise bad_request(
-            "continue key is not valid: incorrect encoded start resourceVersion 0 (version meta.k8s.io/v1)"
-        )
-    return token.rv, token.start.rstrip("\0")
+        raise ValueError(f": incorrect encoded start resourceVersion (version {VERSION})")
+    if not token.start:
+        raise ValueError(f": encoded start key empty (version {VERSION})")
+    key = token.start.rstrip("\0")
+    if any(part in ("", ".", "..") for part in key.removeprefix("/").split("/")):
+        raise ValueError(f": {token.start}")
+    return token.rv, key

@@ -1,12 +1,14 @@
 """Query parameters and DeleteOptions, checked as the API does: what cannot be read is 400, what is refused 422."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from kubeloop.actors.api.errors import FieldError, bad_request, invalid
+from kubeloop.actors.api.errors import FieldError, bad_request, invalid, quoted
 
+DIGITS_MAX = 40  # of a number that is read at all
 META_GROUP = "meta.k8s.io"
 FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 PROPAGATION_POLICIES = ("Foreground", "Background", "Orphan")
@@ -57,17 +59,19 @@ def boolean(text: str) -> bool:
     return text.lower() not in ("false", "0")
 
 
+_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+
+
 def integer(text: str) -> int:
-    """Raises 400 in the words of Go's strconv."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if text.strip() != text or "_" in text:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    if not -(1 << 63) <= number < 1 << 63:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
-    return number
+    """Raises 400 in the words of Go's strconv; an empty text is no number either."""
+    wrong = ""
+    if _INTEGER.match(text) is None:
+        wrong = "invalid syntax"
+    elif len(text) > DIGITS_MAX or not -(1 << 63) <= int(text) < 1 << 63:
+        wrong = "value out of range"
+    if wrong:
+        raise bad_request(f"strconv.ParseInt: parsing {quoted(text)}: {wrong}")
+    return int(text)
 
 
 def resource_version(text: str) -> int:
@@ -75,8 +79,11 @@ def resource_version(text: str) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit()):
-        detail = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise bad_request(f'resourceVersion: Invalid value: "{text}": {detail}')
+        detail = f"strconv.ParseUint: parsing {quoted(text)}: invalid syntax"
+        raise bad_request(f"resourceVersion: Invalid value: {quoted(text)}: {detail}")
+    if len(text) > DIGITS_MAX or int(text) >= 1 << 64:
+        detail = f"strconv.ParseUint: parsing {quoted(text)}: value out of range"
+        raise bad_request(f"resourceVersion: Invalid value: {quoted(text)}: {detail}")
     return int(text)
 
 
@@ -88,11 +95,11 @@ def list_options(options: Mapping[str, str], *, watch: bool = False) -> ListOpti
     parsed = ListOptions(
         label_selector=options.get("labelSelector", ""),
         field_selector=options.get("fieldSelector", ""),
-        limit=integer(options["limit"]) if options.get("limit") else 0,
+        limit=integer(options["limit"]) if "limit" in options else 0,
         continue_=options.get("continue", ""),
         resource_version=options.get("resourceVersion", ""),
         resource_version_match=options.get("resourceVersionMatch", ""),
-        timeout_seconds=integer(timeout) if timeout else None,
+        timeout_seconds=integer(timeout) if timeout is not None else None,
         allow_watch_bookmarks="allowWatchBookmarks" in options and boolean(options["allowWatchBookmarks"]),
         send_initial_events=None if initial is None else boolean(initial),
     )
@@ -189,9 +196,10 @@ def delete_options(options: Mapping[str, str], body: Mapping[str, Any] | None) -
         dry_run = [options["dryRun"]] if "dryRun" in options else []
         parsed = DeleteOptions(
             dry_run=bool(dry_run),
-            grace_period_seconds=integer(grace) if grace else None,
+            grace_period_seconds=integer(grace) if grace is not None else None,
             propagation_policy=options.get("propagationPolicy"),
             orphan_dependents=None if orphan is None else boolean(orphan),
+            uid=options.get("uid") or None,
         )
     else:
         preconditions = body.get("preconditions") or {}

@@ -64,10 +64,14 @@ def parse(function: Callable[[str], Any], text: str) -> Any:
 
 
 def getter_of(kind: Kind, field: str) -> Callable[[Any], str]:
+    own = kind.resource
     getter = kind.selectable_fields.get(field) or GENERIC_FIELDS.get(field)
+    if own.type_path is None and field == "metadata.namespace" and not own.namespaced:
+        getter = None
     if getter is not None:
         return getter
-    own = kind.resource
+    if own.type_path is None:
+        raise bad_request(f"field label not supported: {field}")
     if not kind.selectable_fields or own.group == "apps":
         raise bad_request(f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"')
     if own.group == "batch":

@@ -56,7 +56,7 @@ def body_of(call: Call) -> dict[str, Any] | None:
     if not body:
         return None
     if isinstance(body, bytes):
-        type_ = media_type(call.request.content_type) or JSON
+        type_ = media_type(call.request.content_type, JSON)
         if type_ not in READERS:
             raise errors.unsupported_media_type(
                 f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"

@@ -67,7 +67,8 @@ async def list_(call: Call) -> Response:
     if not exact:
         entries, more = await past(call, wanted, options, revision, after)
     else:
-        entries, more = present(call, wanted, options.limit, after)
+        limit = 0 if options.resource_version == "0" else options.limit  # "any" version: all of it, as caches have it
+        entries, more = present(call, wanted, limit, after)
         if more and not wanted.selective:
             remaining = cache.count(call.namespace, entries[-1].key)
     token = continue_token.encode(revision, entries[-1].key) if more else ""
