@@ -31,7 +31,7 @@ def data_dir_of(data_dir: str | os.PathLike[str] | None) -> Path | None:
         return None
     if not str(data_dir):
         raise ValueError("data_dir is empty: it is the folder in which the cluster keeps its state")
-    path = Path(data_dir)
+    path = Path(data_dir).absolute()
     if path.exists() and not path.is_dir():
         raise ValueError(f"data_dir {str(path)!r} is no folder")
     return path

@@ -10,6 +10,7 @@ from kubeloop.actors.apiserver.storage import out_of_time
 from kubeloop.actors.etcd.messages import EtcdError
 
 ETCD = "etcdserver: "
+GRPC_OUT_OF_TIME = "Deadline Exceeded"
 
 
 def status_of(error: Exception) -> StatusError:
@@ -20,7 +21,7 @@ def status_of(error: Exception) -> StatusError:
     code = error.code if isinstance(error, EtcdError) else "UNAVAILABLE"
     if text.startswith(ETCD):
         return errors.failure(500, "", text)
-    if code == "DEADLINE_EXCEEDED":
+    if code == "DEADLINE_EXCEEDED" or text.endswith(GRPC_OUT_OF_TIME):
         return out_of_time()
     return errors.failure(500, "", f"rpc error: code = {go_code(code)} desc = {text}")
 

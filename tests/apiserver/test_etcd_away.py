@@ -13,6 +13,9 @@ from kubeloop.runtime.actor import ActorStopped, Unreachable
 from tests.apiserver.distant import ETCD_HOST, World, config_map, play
 
 
+OUT_OF_TIME = "Timeout: request did not complete within requested timeout - context deadline exceeded"
+
+
 async def refused(answer: Any) -> StatusError:
     with pytest.raises(StatusError) as caught:
         await answer
@@ -39,11 +42,8 @@ async def health(world: World) -> str:
         ),
         (Unreachable("no way"), 500, "rpc error: code = Unavailable desc = no way"),
         (ActorStopped("etcd stopped"), 500, "rpc error: code = Unavailable desc = etcd stopped"),
-        (
-            EtcdError("Deadline Exceeded", "DEADLINE_EXCEEDED"),
-            504,
-            "Timeout: request did not complete within requested timeout - context deadline exceeded",
-        ),
+        (EtcdError("late", "DEADLINE_EXCEEDED"), 504, OUT_OF_TIME),
+        (Unreachable("no member of etcd answers, last http://a:2379: Deadline Exceeded"), 504, OUT_OF_TIME),
     ],
 )
 def test_what_etcd_says_becomes_the_status_that_kube_apiserver_makes_of_it(
