@@ -67,7 +67,7 @@ class Storage:
     # the watch
 
     async def connect(self) -> None:
-        """Watch, from where the last watch ended. Raises what etcd answers; whoever comes meanwhile is told the same."""
+        """Watch, from where the last watch ended. Raises what etcd answers, to all who wait for it."""
         while self._connection is None:
             attempt = self._attempt
             if attempt is not None:

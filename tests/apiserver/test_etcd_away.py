@@ -8,10 +8,10 @@ import pytest
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver.actor import CheckHealth
 from kubeloop.actors.apiserver.etcd_status import status_of
+from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.messages import CompactedError, EtcdError
 from kubeloop.runtime.actor import ActorStopped, Unreachable
 from tests.apiserver.distant import ETCD_HOST, World, config_map, play
-
 
 OUT_OF_TIME = "Timeout: request did not complete within requested timeout - context deadline exceeded"
 
@@ -135,8 +135,6 @@ def test_an_etcd_with_another_history_is_noticed() -> None:
         await server.call("create", "configmaps", body=config_map("a"))
         recorder, _ = await server.watch("configmaps", resourceVersion="0")
         await world.system.stop("etcd")
-        from kubeloop.actors.etcd.actor import EtcdActor
-
         await world.system.start(EtcdActor, name="etcd", host=ETCD_HOST)
         await asyncio.sleep(2)
         assert (await server.values(), len(recorder.closed)) == ({}, 1)
