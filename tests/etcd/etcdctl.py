@@ -3,7 +3,11 @@
 import json
 import os
 import re
+import select
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -67,6 +71,40 @@ def scrubbed(done: Done) -> tuple[int, Any, str]:
     return done.code, scrub(done.out), scrub(done.err)
 
 
+class Running:
+    """A command that has not ended. What it printed is read by `until`, not thrown away."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.out = ""
+
+    def until(self, condition: Callable[[str], object]) -> str:
+        """Read what it prints until `condition` holds of all of it. Raises AssertionError when it ends or is late."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + COMMAND_SECONDS
+        while not condition(self.out):
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            read = os.read(self.process.stdout.fileno(), 65_536) if ready else b""
+            assert read, f"printed only {self.out!r}, then ended with {self.process.poll()}"
+            self.out += read.decode()
+        return self.out
+
+    def until_lines(self, count: int) -> str:
+        return self.until(lambda out: out.count("\n") >= count)
+
+    def say(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def end(self, how: signal.Signals | None = signal.SIGINT) -> Done:
+        """Interrupt it (None: only close its standard input) and wait."""
+        if how is not None:
+            self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=COMMAND_SECONDS)
+        return Done(self.process.returncode, self.out + out.decode(), err.decode())
+
+
 class Etcdctl:
     """Runs a command on both etcds. `{}` in an argument stands for what `put_in` has for each."""
 
@@ -102,6 +140,11 @@ class Etcdctl:
             Done(process.returncode, out.decode(errors="surrogateescape"), err.decode(errors="replace"))
             for process, (out, err) in zip(started, done, strict=True)
         )
+        return real, ours
+
+    def begin(self, *arguments: str) -> tuple[Running, Running]:
+        """The command on each, running."""
+        real, ours = (Running(self.start(etcd, *arguments)) for etcd in self.etcds)
         return real, ours
 
     def same(self, *arguments: str, stdin: str = "", each: tuple[str, str] = ("", "")) -> Done:

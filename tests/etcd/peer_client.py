@@ -27,6 +27,10 @@ COMPARE_FIELDS = {
 }
 
 
+REVISION_FIELDS = {"revision", "create_revision", "mod_revision", "compact_revision"}
+IDENTITY_FIELDS = {"cluster_id", "member_id", "memberID", "raft_term"}
+
+
 class LeaseTimeToLive(Struct, frozen=True):
     """What is left of a lease, and with `keys` what is attached to it."""
 
@@ -168,6 +172,22 @@ def plain_response(response: Any, base: int) -> dict[str, Any]:
     found = plain[kind](getattr(response, kind), base)
     if kind == "response_txn":  # etcd leaves the header of a nested answer empty
         assert found.pop("revision") == -base
+    return found
+
+
+def plain(message: Any, base: int) -> dict[str, Any]:
+    """Every field that is set; revisions count from `base`, and of identities only that they are there is said."""
+    found: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            repeated = not hasattr(value, "ListFields")
+            found[field.name] = [plain(one, base) for one in value] if repeated else plain(value, base)
+        elif field.name in REVISION_FIELDS:
+            found[field.name] = value - base
+        elif field.name in IDENTITY_FIELDS:
+            found[field.name] = "set"
+        else:
+            found[field.name] = list(value) if isinstance(value, list | tuple) else value
     return found
 
 

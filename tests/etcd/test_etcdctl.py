@@ -10,8 +10,8 @@ import pytest
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
 from tests.etcd.etcdctl import Etcdctl
+from tests.etcd.peer_client import plain
 from tests.etcd.real_etcd import OurEtcd, RealEtcd, require_etcd
-from tests.etcd.test_peer_requests import plain
 
 
 @pytest.fixture(scope="module")

@@ -7,27 +7,8 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
-from tests.etcd.peer_client import CALL_SECONDS, PeerClient, Refused
+from tests.etcd.peer_client import CALL_SECONDS, PeerClient, Refused, plain
 from tests.etcd.real_etcd import OurEtcd, RealEtcd
-
-REVISIONS = {"revision", "create_revision", "mod_revision", "compact_revision"}
-IDENTITIES = {"cluster_id", "member_id", "memberID", "raft_term"}
-
-
-def plain(message: Any, base: int) -> dict[str, Any]:
-    """Every field that is set; revisions count from `base`, and of identities only that they are there is said."""
-    found: dict[str, Any] = {}
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            repeated = not hasattr(value, "ListFields")
-            found[field.name] = [plain(one, base) for one in value] if repeated else plain(value, base)
-        elif field.name in REVISIONS:
-            found[field.name] = value - base
-        elif field.name in IDENTITIES:
-            found[field.name] = "set"
-        else:
-            found[field.name] = list(value) if isinstance(value, list | tuple) else value
-    return found
 
 
 def call(method: Any, request: Any, base: int) -> Any:
