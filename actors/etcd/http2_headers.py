@@ -8,13 +8,14 @@ import re
 from typing import Any
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
+from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 BLOCKS_REMEMBERED_MAX = 256
 BLOCK_REMEMBERED_BYTES_MAX = 4_096
 CONNECTION_HEADERS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-NAME = re.compile(rb"[a-z0-9!#$%&'*+.^_`|~-]+").fullmatch
-BAD_VALUE = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z").search
+NAMES = re.compile(rb"(?:[a-z0-9!#$%&'*+.^_`|~-]+(?:\n(?=.)|\Z))*", re.DOTALL).fullmatch  # one a line
+BAD_VALUES = re.compile(rb"[\0\r]|(?:\A|\n)[ \t]|[ \t](?:\n|\Z)").search
 REQUEST_PSEUDO_HEADERS = frozenset((b":method", b":scheme", b":path", b":authority"))
 
 
@@ -27,55 +28,79 @@ class BadHeaders(Exception):
 
 
 class Head:
-    """One header block. `malformed` says what RFC 9113, 8.1.1 to 8.3.1 forbid in it when it begins a request, else "".
+    """One header block: `headers` has the values of a name that comes twice joined by commas.
 
-    `route` is the reader's own note about it: made once for the many requests with the same block.
+    `malformed` says what RFC 9113, 8.2 and 8.3, forbids in it when it begins a request, else "". `route` is the
+    reader's own note about it: made once for the many requests with the same block.
     """
 
-    __slots__ = ("content_length", "headers", "malformed", "method", "path", "route", "trailers_malformed")
+    __slots__ = ("content_length", "fields", "headers", "malformed", "method", "path", "route")
 
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.headers: dict[bytes, bytes] = {}
-        for name, value in headers:
-            self.headers[name] = self.headers[name] + b"," + value if name in self.headers else value
-        self.method = self.headers.get(b":method", b"")
-        self.path = self.headers.get(b":path", b"")
+    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self.fields = fields
+        self.headers = headers = dict(fields)
+        if len(headers) < len(fields):
+            self.headers = _joined(fields)
+        self.method = headers.get(b":method", b"")
+        self.path = headers.get(b":path", b"")
         self.content_length: int | None = None
         self.route: Any = None
-        self.malformed = self._check(headers)
-        self.trailers_malformed = _check_fields(headers)
+        self.malformed = self._check()
 
-    def _check(self, headers: list[tuple[bytes, bytes]]) -> str:
+    def _check(self) -> str:
+        fields, headers = self.fields, self.headers
         count = 0
-        for name, _ in headers:
+        for name, _ in fields:
             if name[:1] != b":":
                 break
             if name not in REQUEST_PSEUDO_HEADERS:
                 return f"{name!r} is no pseudo-header of a request"
             count += 1
-        if len({name for name, _ in headers[:count]}) < count:
+        if count > 1 and len({name for name, _ in fields[:count]}) < count:
             return "a pseudo-header twice"
-        connect = self.method == b"CONNECT"
-        for name in (b":authority",) if connect else (b":method", b":scheme", b":path"):
-            if not self.headers.get(name):
+        for name in (b":authority",) if self.method == b"CONNECT" else (b":method", b":scheme", b":path"):
+            if not headers.get(name):
                 return f"{name.decode()} is missing"
-        length = self.headers.get(b"content-length")
+        length = headers.get(b"content-length")
         if length is not None:
             if not length.isdigit() or len(length) > 18:
                 return f"content-length {length!r}"
             self.content_length = int(length)
-        return _check_fields(headers[count:])
+        return _malformed_fields(fields[count:])
+
+    @property
+    def trailers_malformed(self) -> str:
+        """As `malformed`, when it ends a request."""
+        return _malformed_fields(self.fields)
 
 
-def _check_fields(fields: list[tuple[bytes, bytes]]) -> str:
+def _joined(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    headers: dict[bytes, bytes] = {}
+    for name, value in fields:
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
+
+
+def _malformed_fields(fields: list[tuple[bytes, bytes]]) -> str:
+    """What is wrong with the fields after the pseudo-headers. All are looked at together first: mostly none is."""
+    names = [name for name, _ in fields]
+    values = b"\n".join([value for _, value in fields])
+    if (
+        NAMES(b"\n".join(names))
+        and not BAD_VALUES(values)
+        and values.count(b"\n") == max(len(fields) - 1, 0)
+        and CONNECTION_HEADERS.isdisjoint(names)
+        and (b"te" not in names or (b"te", b"trailers") in fields)
+    ):
+        return ""
     for name, value in fields:
         if name[:1] == b":":
             return f"pseudo-header {name!r} after the fields"
         if name in CONNECTION_HEADERS or (name == b"te" and value != b"trailers"):
             return f"{name!r} belongs to HTTP/1.1"
-        if not NAME(name):
+        if not NAMES(name) or b"\n" in name or not name:
             return f"header name {name!r}"
-        if BAD_VALUE(value):
+        if BAD_VALUES(value) or b"\n" in value:
             return f"the value of {name!r}: {value[:64]!r}"
     return ""
 
@@ -124,19 +149,31 @@ class HeaderReader:
         return head
 
     def _decoded(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        """The fields. Those of one byte at the beginning, which most are, are looked up here: hpack takes ten times as
-        long, and grpc-go's deadlines make every block a new one."""
-        fields = []
-        get_by_index = self._table.get_by_index
-        for byte in block:
-            if not 0x80 < byte < 0xFF:
+        """The fields. Short ones from the table, and those whose name is there, are read here: hpack takes ten times
+        as long, and a deadline of grpc-go's makes every block a new one. hpack reads the rest, from the same table."""
+        table = self._table
+        fields: list[tuple[bytes, bytes]] = []
+        position, end = 0, len(block)
+        while position < end:
+            byte = block[position]
+            if 0x80 < byte < 0xFF:
+                fields.append(table.get_by_index(byte & 0x7F))
+                position += 1
+                continue
+            stop = position + 2 + (block[position + 1] & 0x7F) if position + 1 < end else end + 1
+            if not 0x40 < byte < 0x7F or stop > end or block[position + 1] & 0x7F == 0x7F:
                 break
-            fields.append(get_by_index(byte & 0x7F))
-        indexed = len(fields)
-        if indexed < len(block):
-            if indexed and block[indexed] & 0xE0 == 0x20:
+            value = block[position + 2 : stop]
+            if block[position + 1] & 0x80:
+                value = decode_huffman(value)
+            field = (table.get_by_index(byte & 0x3F)[0], value)
+            table.add(*field)
+            fields.append(field)
+            position = stop
+        if position < end:
+            if fields and block[position] & 0xE0 == 0x20:
                 raise BadHeaders("a table size update after a field")
-            fields += [(field[0], field[1]) for field in self._decoder.decode(block[indexed:], raw=True)]
+            fields += [(field[0], field[1]) for field in self._decoder.decode(block[position:], raw=True)]
         if sum([len(name) + len(value) + 32 for name, value in fields]) > self._list_bytes_max:
             raise BadHeaders(f"a header list larger than {self._list_bytes_max}", oversized=True)
         return fields

@@ -80,7 +80,13 @@ class EtcdServer:
         if port == 0:  # a name with several addresses would get a port for each
             host = str((await loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM))[0][4][0])
         server = await loop.create_server(
-            lambda: Undecided(self), host, port, ssl=context, reuse_address=True, backlog=BACKLOG
+            lambda: Undecided(self),
+            host,
+            port,
+            ssl=context,
+            ssl_handshake_timeout=self.handshake_seconds if context is not None else None,
+            reuse_address=True,
+            backlog=BACKLOG,
         )
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
