@@ -229,7 +229,8 @@ class UnaryCall(Call):
 
     def _advance(self, future: "Future[Any] | None" = None) -> None:
         coroutine = self._coroutine
-        assert coroutine is not None
+        if coroutine is None:
+            return  # stopped in the turn in which it need not wait any more
         self._waits_for = None
         try:
             waits_for = coroutine.send(None)

@@ -306,6 +306,19 @@ async def test_a_cancelled_call_ends_its_handler(system: System) -> None:
     assert rpc.read() == [] and rpc.counted() == {"OK": 0, "Canceled": 1}
 
 
+async def test_a_call_may_be_cancelled_just_when_its_wait_is_over(system: System) -> None:
+    waiting = Waiting()
+    rpc = Rpc(system, {"Wait": ("unary", waiting)})
+    stream_id = rpc.call("Wait", prefixed(b""))
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    waiting.gate.set_result(b"just in time")
+    rpc.send(frame(RST_STREAM, 0, stream_id, UINT32.pack(8)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (waiting.ended, rpc.read(), problems) == ("cut off", [], [])
+
+
 async def test_a_lost_connection_ends_its_handlers(system: System) -> None:
     waiting = Waiting()
     rpc = Rpc(system, {"Wait": ("unary", waiting)})
