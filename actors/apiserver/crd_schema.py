@@ -36,6 +36,12 @@ def prune(value: Any, schema: Schema) -> tuple[Any, list[str]]:
     return _pruned(value, schema, "", True, dropped), dropped
 
 
+def prune_value(value: Any, schema: Schema) -> tuple[Any, list[str]]:
+    """The same of a value within an object."""
+    dropped: list[str] = []
+    return _pruned(value, schema, "", False, dropped), dropped
+
+
 class WrongEmbedded(ValueError):
     """An embedded object that cannot be read; the message is a field error."""
 

@@ -11,22 +11,32 @@ from kubeloop.actors.api.apiextensions_v1 import (
     CustomResourceDefinitionStatus,
 )
 from kubeloop.actors.api.apiregistration_v1 import APIServiceStatus
+from kubeloop.actors.api.codec import to_builtins
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver.registry import names
+from kubeloop.actors.apiserver.registry.apiextensions_schema import check_schema
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
-    IMMUTABLE,
     Errors,
-    check_name,
-    check_one_of,
+    check_immutable,
+    check_required_one_of,
+    duplicate,
+    forbidden,
     invalid,
     required,
-    unsupported,
+    too_many,
 )
 from kubeloop.actors.apiserver.registry.kind import StrategyContext
 from kubeloop.actors.apiserver.registry.printing import AGE, CREATED_AT, NAME, text
 from kubeloop.actors.apiserver.registry.strategy import keep_status, only_status, status_reset
 
+SHARED = ("schema", "subresources", "additional_printer_columns", "selectable_fields")
+COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+SELECTABLE_MAX = 8
+OWN_GROUPS = ("k8s.io", "kubernetes.io")
+APPROVAL = "api-approved.kubernetes.io"
+APPROVAL_PAGE = "https://github.com/kubernetes/enhancements/pull/1111"
 _NONE = CustomResourceConversion(strategy="None")
 _NO_NAMES = CustomResourceDefinitionNames(kind="", plural="")
 
@@ -71,85 +81,294 @@ def validate_definition(obj: Any) -> Sequence[FieldError]:
     spec = obj.spec
     group = spec.group or ""
     plural = (spec.names.plural if spec.names is not None else None) or ""
-    wanted = f"{plural}.{group}"
-    if obj.metadata.name != wanted:
+    if obj.metadata.name != f"{plural}.{group}":
         errors.append(invalid("metadata.name", obj.metadata.name or "", 'must be spec.names.plural+"."+spec.group'))
     if not group:
         errors.append(required("spec.group"))
-    else:
-        check_name(errors, "spec.group", group, names.dns_subdomain)
-        if "." not in group:
-            errors.append(invalid("spec.group", group, "should be a domain with at least one dot"))
-    if spec.scope not in ("Cluster", "Namespaced"):
-        if not spec.scope:
-            errors.append(required("spec.scope"))
-        errors.append(unsupported("spec.scope", spec.scope or "", ("Cluster", "Namespaced")))
+    elif names.dns_subdomain(group):
+        errors.append(invalid("spec.group", group, ",".join(names.dns_subdomain(group))))
+    elif "." not in group:
+        errors.append(invalid("spec.group", group, "should be a domain with at least one dot"))
+    check_required_one_of(errors, "spec.scope", spec.scope, ("Cluster", "Namespaced"))
     _check_versions(errors, spec)
     _check_names(errors, spec)
+    _check_shared_parts(errors, spec)
     if spec.conversion is not None:
-        check_one_of(errors, "spec.conversion.strategy", spec.conversion.strategy, ("None", "Webhook"))
+        _check_conversion(errors, "spec.conversion", spec.conversion)
+    _check_stored_versions(errors, obj)
+    _check_approval(errors, obj)
+    if spec.preserve_unknown_fields:
+        detail = (
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        )
+        errors.append(invalid("spec.preserveUnknownFields", True, detail))
     return errors
 
 
 def _check_versions(errors: Errors, spec: Any) -> None:
-    if not spec.versions:
-        errors.append(invalid("spec.versions", [], "must have exactly one version marked as storage version"))
-        return
-    seen: set[str] = set()
-    stored = 0
+    shared = {name for name in SHARED if _is_shared(spec, name)}
+    for index, version in enumerate(spec.versions):
+        if version.schema is None or version.schema.open_api_v3_schema is None:
+            errors.append(required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required"))
     for index, version in enumerate(spec.versions):
         path = f"spec.versions[{index}]"
-        check_name(errors, f"{path}.name", version.name or "", names.dns_1035_label)
-        if version.name in seen:
-            errors.append(invalid(f"{path}.name", version.name, "must not contain duplicate version names"))
-        seen.add(version.name or "")
-        stored += bool(version.storage)
-        if version.schema is None or version.schema.open_api_v3_schema is None:
-            errors.append(required(f"{path}.schema.openAPIV3Schema", "schemas are required"))
-    if stored != 1:
+        messages = names.dns_1035_label(version.name or "")
+        if messages:
+            errors.append(invalid(f"{path}.name", version.name or "", ",".join(messages)))
+        for detail in _wrong_deprecation(version.deprecated, version.deprecation_warning):
+            errors.append(invalid(f"{path}.deprecationWarning", version.deprecation_warning, detail))
+        if "schema" not in shared:
+            _check_schema(errors, f"{path}.schema", version.schema, version.subresources)
+        if "subresources" not in shared:
+            _check_subresources(errors, f"{path}.subresources", version.subresources)
+        if "additional_printer_columns" not in shared:
+            _check_columns(errors, f"{path}.additionalPrinterColumns", version.additional_printer_columns)
+        if "selectable_fields" not in shared:
+            _check_selectable(errors, f"{path}.selectableFields", version.selectable_fields, version.schema)
+    found = [version.name for version in spec.versions]
+    if len(set(found)) < len(found):
+        errors.append(invalid("spec.versions", _go_versions(spec, shared), "must contain unique version names"))
+    if sum(bool(version.storage) for version in spec.versions) != 1:
         detail = "must have exactly one version marked as storage version"
-        errors.append(invalid("spec.versions", [version.name for version in spec.versions], detail))
+        errors.append(invalid("spec.versions", _go_versions(spec, shared), detail))
+
+
+def _is_shared(spec: Any, name: str) -> bool:
+    """Whether all versions have the same part: then the server reads it as the definition's own."""
+    return all(getattr(version, name) == getattr(spec.versions[0], name) for version in spec.versions)
+
+
+def _go_versions(spec: Any, shared: set[str]) -> list[dict[str, Any]] | None:
+    """The versions as the server's internal type is printed."""
+
+    def part(version: Any, name: str) -> Any:
+        value = getattr(version, name)
+        return None if name in shared or not value else to_builtins(value)
+
+    return [
+        {
+            "Name": version.name or "",
+            "Served": bool(version.served),
+            "Storage": bool(version.storage),
+            "Deprecated": bool(version.deprecated),
+            "DeprecationWarning": version.deprecation_warning,
+            "Schema": part(version, "schema"),
+            "Subresources": part(version, "subresources"),
+            "AdditionalPrinterColumns": part(version, "additional_printer_columns"),
+            "SelectableFields": part(version, "selectable_fields"),
+        }
+        for version in spec.versions
+    ] or None
+
+
+def _check_shared_parts(errors: Errors, spec: Any) -> None:
+    if not spec.versions:
+        return
+    first = spec.versions[0]
+    if _is_shared(spec, "schema"):
+        subresources = next((one.subresources for one in spec.versions if _has_status(one.subresources)), None)
+        _check_schema(errors, "spec.validation", first.schema, subresources)
+    if _is_shared(spec, "subresources"):
+        _check_subresources(errors, "spec.subresources", first.subresources)
+    if _is_shared(spec, "additional_printer_columns"):
+        _check_columns(errors, "spec.additionalPrinterColumns", first.additional_printer_columns)
+    if _is_shared(spec, "selectable_fields"):
+        _check_selectable(errors, "spec.selectableFields", first.selectable_fields, first.schema)
+
+
+def _has_status(subresources: Any) -> bool:
+    return subresources is not None and subresources.status is not None
+
+
+def _check_schema(errors: Errors, path: str, schema: Any, subresources: Any) -> None:
+    if schema is not None and schema.open_api_v3_schema is not None:
+        document = to_builtins(schema.open_api_v3_schema)
+        check_schema(errors, f"{path}.openAPIV3Schema", document, has_status=_has_status(subresources))
+
+
+def _wrong_deprecation(deprecated: bool | None, warning: str | None) -> Sequence[str]:
+    if warning is None:
+        return ()
+    if not deprecated:
+        return ("can only be set for deprecated versions",)
+    if not warning:
+        return ("cannot be empty if present",)
+    if len(warning) > 256:
+        return ("must be <= 256 characters long",)
+    text = "must only contain printable UTF-8 characters; non-printable character found at index"
+    return [f"{text} {index}" for index, one in enumerate(warning) if not one.isprintable()][:1]
+
+
+def _check_subresources(errors: Errors, path: str, subresources: Any) -> None:
+    scale = subresources.scale if subresources is not None else None
+    if scale is None:
+        return
+    for value, name, under in (
+        (scale.spec_replicas_path, "specReplicasPath", "spec"),
+        (scale.status_replicas_path, "statusReplicasPath", "status"),
+    ):
+        where = f"{path}.scale.{name}"
+        if not value:
+            errors.append(required(where))
+        elif not _check_simple_path(errors, where, value) and not value.startswith(f".{under}."):
+            errors.append(invalid(where, value, f"should be a json path under .{under}"))
+    selector, where = scale.label_selector_path, f"{path}.scale.labelSelectorPath"
+    if selector and not _check_simple_path(errors, where, selector) and not selector.startswith((".spec.", ".status.")):
+        errors.append(invalid(where, selector, "should be a json path under either .spec or .status"))
+
+
+def _check_simple_path(errors: Errors, path: str, value: str) -> bool:
+    """Whether something was found wrong."""
+    if value.startswith("."):
+        return False
+    errors.append(invalid(path, value, "must be a simple json path starting with ."))
+    return True
+
+
+def _check_columns(errors: Errors, path: str, columns: Sequence[Any]) -> None:
+    for index, column in enumerate(columns):
+        where = f"{path}[{index}]"
+        if not column.name:
+            errors.append(required(f"{where}.name"))
+        if not column.type:
+            errors.append(required(f"{where}.type", f"must be one of {','.join(COLUMN_TYPES)}"))
+        elif column.type not in COLUMN_TYPES:
+            errors.append(invalid(f"{where}.type", column.type, f"must be one of {','.join(COLUMN_TYPES)}"))
+        if column.format and column.format not in COLUMN_FORMATS:
+            errors.append(invalid(f"{where}.format", column.format, f"must be one of {','.join(COLUMN_FORMATS)}"))
+        if not column.json_path:
+            errors.append(required(f"{where}.JSONPath"))
+        else:
+            _check_simple_path(errors, f"{where}.JSONPath", column.json_path)
+
+
+def _check_selectable(errors: Errors, path: str, selectable: Sequence[Any], schema: Any) -> None:
+    if len(selectable) > SELECTABLE_MAX:
+        errors.append(too_many(path, len(selectable), SELECTABLE_MAX))
+    document = to_builtins(schema.open_api_v3_schema) if schema is not None and schema.open_api_v3_schema else {}
+    seen: set[str] = set()
+    for index, selected in enumerate(selectable):
+        where, json_path = f"{path}[{index}].jsonPath", selected.json_path or ""
+        if not json_path:
+            errors.append(required(where))
+            continue
+        part: Any = document
+        for name in json_path.removeprefix(".").split("."):
+            part = ((part or {}).get("properties") or {}).get(name)
+        if part is None:
+            errors.append(invalid(where, json_path, "is an invalid path: does not refer to a valid field"))
+        elif part.get("type") not in ("string", "boolean", "integer"):
+            detail = (
+                "must point to a field of type string, boolean or integer. Enum string fields and strings with formats "
+                "are allowed."
+            )
+            errors.append(invalid(where, json_path, detail))
+        elif json_path.startswith(".metadata"):
+            errors.append(invalid(where, json_path, "must not point to fields in metadata"))
+        if json_path in seen:
+            errors.append(duplicate(where, json_path))
+        seen.add(json_path)
 
 
 def _check_names(errors: Errors, spec: Any) -> None:
-    found = spec.names
-    for field, json_name, kind in (
-        ("plural", "plural", False),
-        ("singular", "singular", False),
-        ("kind", "kind", True),
-        ("list_kind", "listKind", True),
-    ):
-        value = (getattr(found, field) if found is not None else None) or ""
-        path = f"spec.names.{json_name}"
+    found = spec.names if spec.names is not None else _NO_NAMES
+    fields = (
+        ("plural", found.plural, False),
+        ("singular", found.singular, False),
+        ("kind", found.kind, True),
+        ("listKind", found.list_kind, True),
+    )
+    for name, value, _ in fields:
         if not value:
-            errors.append(required(path))
-            continue
-        for message in names.dns_1035_label(value.lower() if kind else value):
-            detail = f"may have mixed case, but should otherwise match: {message}" if kind else message
-            errors.append(invalid(path, value, detail))
-    if found is None:
-        return
-    for index, short in enumerate(found.short_names):
-        check_name(errors, f"spec.names.shortNames[{index}]", short, names.dns_1035_label)
-    for index, category in enumerate(found.categories):
-        check_name(errors, f"spec.names.categories[{index}]", category, names.dns_1035_label)
+            errors.append(required(f"spec.names.{name}"))
+    for name, value, mixed in fields:
+        messages = ",".join(names.dns_1035_label(value.lower() if mixed else value)) if value else ""
+        if messages:
+            detail = f"may have mixed case, but should otherwise match: {messages}" if mixed else messages
+            errors.append(invalid(f"spec.names.{name}", value, detail))
+    _check_name_list(errors, "spec.names.shortNames", found.short_names)
     if found.kind and found.kind == found.list_kind:
         errors.append(invalid("spec.names.listKind", found.list_kind, "kind and listKind may not be the same"))
+    _check_name_list(errors, "spec.names.categories", found.categories)
+
+
+def _check_name_list(errors: Errors, path: str, values: Sequence[str]) -> None:
+    for index, value in enumerate(values):
+        messages = names.dns_1035_label(value)
+        if messages:
+            errors.append(invalid(f"{path}[{index}]", value, ",".join(messages)))
+
+
+def _check_conversion(errors: Errors, path: str, conversion: Any) -> None:
+    check_required_one_of(errors, f"{path}.strategy", conversion.strategy, ("None", "Webhook"))
+    webhook = conversion.webhook
+    client = webhook.client_config if webhook is not None else None
+    if conversion.strategy != "Webhook":
+        detail = "should not be set when strategy is not set to Webhook"
+        if client is not None:
+            errors.append(forbidden(f"{path}.webhookClientConfig", detail))
+        if webhook is not None and webhook.conversion_review_versions:
+            errors.append(forbidden(f"{path}.conversionReviewVersions", detail))
+        return
+    if client is None:
+        errors.append(required(f"{path}.webhookClientConfig", "required when strategy is set to Webhook"))
+    elif (client.url is None) == (client.service is None):
+        errors.append(required(f"{path}.webhookClientConfig", "exactly one of url or service is required"))
+    if webhook is None or not webhook.conversion_review_versions:
+        errors.append(required(f"{path}.conversionReviewVersions"))
+
+
+def _check_stored_versions(errors: Errors, obj: Any) -> None:
+    stored, path = list(obj.status.stored_versions), "status.storedVersions"
+    if not stored:
+        errors.append(invalid(path, stored, "must have at least one stored version"))
+        return
+    known = {version.name for version in obj.spec.versions}
+    for version in obj.spec.versions:
+        if version.storage and version.name not in stored:
+            errors.append(invalid(path, stored, f"must have the storage version {version.name}"))
+    for index, name in enumerate(stored):
+        if name not in known:
+            detail = (
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in "
+                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes "
+                f"{name} from status.storedVersions"
+            )
+            errors.append(invalid(f"{path}[{index}]", name, detail))
+
+
+def _check_approval(errors: Errors, obj: Any) -> None:
+    """Groups of Kubernetes' own need the community's approval."""
+    group = obj.spec.group or ""
+    if not (group in OWN_GROUPS or group.endswith(tuple(f".{own}" for own in OWN_GROUPS))):
+        return
+    value = obj.metadata.annotations.get(APPROVAL)
+    where = f"metadata.annotations[{APPROVAL}]"
+    if not value:
+        detail = f'protected groups must have approval annotation "{APPROVAL}", see {APPROVAL_PAGE}'
+        errors.append(required(where, detail))
+    elif not value.startswith(("unapproved", "https://", "http://")):
+        detail = (
+            f'protected groups must have approval annotation "{APPROVAL}" with either a URL or a reason starting with '
+            f'"unapproved", see {APPROVAL_PAGE}'
+        )
+        errors.append(invalid(where, value, detail))
 
 
 def validate_definition_update(new: Any, old: Any) -> Sequence[FieldError]:
     errors: Errors = []
     established = any(one.type == "Established" and one.status == "True" for one in old.status.conditions)
-    if not established:
-        return errors
-    for value, before, path in (
+    fixed = [
         (new.spec.group, old.spec.group, "spec.group"),
-        (new.spec.scope, old.spec.scope, "spec.scope"),
-        (new.spec.names.kind, old.spec.names.kind, "spec.names.kind"),
         (new.spec.names.plural, old.spec.names.plural, "spec.names.plural"),
-    ):
-        if value != before:
-            errors.append(invalid(path, value, IMMUTABLE))
+    ]
+    if established:
+        fixed[:0] = [
+            (new.spec.scope, old.spec.scope, "spec.scope"),
+            (new.spec.names.kind, old.spec.names.kind, "spec.names.kind"),
+        ]
+    for value, before, path in fixed:
+        check_immutable(errors, path, value, before)
     return errors
 
 
