@@ -87,11 +87,9 @@ def text(body: Any, representation: Representation, pretty: bool) -> bytes:
     """YAML, or JSON indented by two."""
     document = builtins_of(body)
     if representation.media_type == YAML:
-        import yaml
+        from kubeloop.actors.apiserver.go_yaml_writer import dump
 
-        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, where it is there
-        dumped: str = yaml.dump(document, Dumper=dumper, sort_keys=True, default_flow_style=False, allow_unicode=True)
-        return dumped.encode()
+        return dump(document)
     if pretty:
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
     return msgspec.json.encode(document)
