@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ SCRUBBED = (
     (re.compile(r"\b[0-9.]+[mµ]s\b"), "TIME"),
     (re.compile(r"\b[0-9a-f]{12,16}\b"), "ID"),
     (re.compile(rf'("?(?:{NUMBERS})"? : )[1-9][0-9]*'), r"\1NUMBER"),
+    (re.compile(r"memberID:\d+"), "memberID:ID"),
     (re.compile(r"\bremaining\([0-9]+s\)"), "remaining(TIME)"),
     (re.compile(r"(panic: .*)\n(.|\n)*"), r"\1"),
     (re.compile(r"-{3,}"), "--"),
@@ -111,23 +112,24 @@ class Etcdctl:
     def __init__(self, real: EtcdProcess, ours: EtcdProcess) -> None:
         self.etcds = (real, ours)
 
-    def start(self, etcd: EtcdProcess, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    def start(self, etcd: EtcdProcess, *arguments: str) -> subprocess.Popen[bytes]:
+        """The command on one of them, as a client that it knows."""
+        return self.start_as(etcd.tls.client_flags() if etcd.tls else [], etcd, *arguments)
+
+    def start_as(self, tls_flags: Sequence[str], etcd: EtcdProcess, *arguments: str) -> subprocess.Popen[bytes]:
         assert ETCDCTL is not None
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCDCTL_")}
         return subprocess.Popen(
-            [
-                ETCDCTL,
-                f"--endpoints={etcd.url}",
-                *(etcd.tls.client_flags() if etcd.tls else []),
-                "--command-timeout=20s",
-                *arguments,
-            ],
+            [ETCDCTL, f"--endpoints={etcd.url}", *tls_flags, "--command-timeout=20s", *arguments],
             env={**environment, "ETCDCTL_API": "3"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **options,
         )
+
+    def run_as(self, tls_flags: Sequence[str], *arguments: str) -> list[Done]:
+        """The command on each, as another client."""
+        return [Running(self.start_as(tls_flags, etcd, *arguments)).end(None) for etcd in self.etcds]
 
     def run(self, *arguments: str, stdin: str = "", each: tuple[str, str] = ("", "")) -> tuple[Done, Done]:
         """The command on each; `{}` in the arguments is replaced by `each`'s own."""
