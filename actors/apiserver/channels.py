@@ -6,11 +6,16 @@ base64 ones it is a digit, and the rest is base64 text. v5 knows a message that 
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver import limits
+from kubeloop.runtime.log import Logger
+from kubeloop.runtime.streams import Pipe
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -23,6 +28,7 @@ V4_BASE64 = "v4.base64.channel.k8s.io"
 REMOTE_COMMAND = ("", "channel.k8s.io", "base64.channel.k8s.io", V4, V4_BASE64, V5)
 PORT_FORWARD = ("", V4, V4_BASE64)
 PORTS_MAX = 127
+INTERNAL_ERROR = 1011  # RFC 6455's code
 WITH_STATUS = (V4, V4_BASE64, V5)  # their error channel carries a Status, the older ones' a text
 
 
@@ -62,6 +68,36 @@ async def accept(request: "web.BaseRequest", protocol: str) -> "web.WebSocketRes
     except web.HTTPException as error:
         raise errors.bad_request(f"unable to upgrade: {error.text or error.reason}") from None
     return websocket
+
+
+@asynccontextmanager
+async def guarded(websocket: "web.WebSocketResponse", log: Logger) -> AsyncIterator[None]:
+    """A mistake of ours is logged and ends the connection: an HTTP answer would come too late."""
+    try:
+        yield
+    except ConnectionError:
+        pass  # the client has gone
+    except Exception:
+        log.exception("stream_failed")
+        await websocket.close(code=INTERNAL_ERROR)
+
+
+async def write(websocket: "web.WebSocketResponse", pipe: Pipe, data: bytes) -> None:
+    """Writes what a client sent, waiting for room. What nobody reads any more is dropped, as by a closed socket.
+
+    While it waits nothing is read from the client, so nothing would tell that the client has gone: a ping does.
+    Raises ConnectionError then.
+    """
+    if pipe.over:
+        return
+    while True:
+        try:
+            with anyio.move_on_after(limits.stream_ping_seconds):
+                return await pipe.write(data)
+        except Exception:
+            pipe.end()
+            return
+        await websocket.ping()
 
 
 class Channels:

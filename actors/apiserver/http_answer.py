@@ -13,6 +13,7 @@ from kubeloop.actors.apiserver.messages import ObjectListing, Response
 from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation, negotiate
 from kubeloop.actors.apiserver.options import boolean
 from kubeloop.actors.apiserver.registry import kind_for, nulls
+from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.clock import Clock
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ async def send_stream(request: "web.BaseRequest", answer: StreamResponse) -> "we
         async for chunk in stream:
             await response.write(chunk)
         await response.write_eof()
+    except Unreachable as error:
+        raise ConnectionResetError(str(error)) from None  # the client sees an answer that breaks off
     finally:
         await stream.aclose()
     return response

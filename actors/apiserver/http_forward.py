@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from kubeloop.actors.apiserver.http import HttpServer
+
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 
 
-async def port_forward(request: "web.BaseRequest", way: Way, ports: "Sequence[int]") -> "web.StreamResponse":
+async def port_forward(
+    server: "HttpServer", request: "web.BaseRequest", way: Way, ports: "Sequence[int]"
+) -> "web.StreamResponse":
     """Raises StatusError before the client is connected."""
     from kubeloop.actors.apiserver.http_streams import check_upgrade
 
@@ -41,15 +45,17 @@ async def port_forward(request: "web.BaseRequest", way: Way, ports: "Sequence[in
     protocol = ch.negotiate(request, (*ch.PORT_FORWARD, TUNNEL))
     if protocol == TUNNEL:
         websocket = await ch.accept(request, protocol)
-        await Tunnel(websocket, Ports(way)).run()
+        async with ch.guarded(websocket, server.log):
+            await Tunnel(websocket, Ports(way)).run()
         return websocket
     if not ports:
         raise errors.bad_request('query parameter "ports" is required')
     if len(ports) > ch.PORTS_MAX:
         raise errors.bad_request(f"{len(ports)} ports: one connection has channels for {ch.PORTS_MAX}")
     websocket = await ch.accept(request, protocol)
-    await forward_channels(ch.Channels(websocket, protocol), Ports(way), ports)
-    await websocket.close()
+    async with ch.guarded(websocket, server.log):
+        await forward_channels(ch.Channels(websocket, protocol), Ports(way), ports)
+        await websocket.close()
     return websocket
 
 
@@ -111,12 +117,8 @@ async def _take(
     while (message := await channels.receive()) is not None:
         channel, data = message
         streams = opened.get(channel)
-        if streams is None or streams.stdin is None or streams.stdin.over:
-            continue
-        try:
-            await streams.stdin.write(data)
-        except Exception:
-            streams.stdin.end()  # nobody reads it any more
+        if streams is not None and streams.stdin is not None:
+            await ch.write(channels.websocket, streams.stdin, data)
     scope.cancel()
 
 

@@ -66,11 +66,11 @@ async def serve(
     )
     answer: ConnectResponse = await server.apiserver.ask(message)
     if where.subresource == "portforward":
-        return await http_forward.port_forward(request, answer.body, message.body.ports)
-    return await remote_command(request, answer.body)
+        return await http_forward.port_forward(server, request, answer.body, message.body.ports)
+    return await remote_command(server, request, answer.body)
 
 
-async def remote_command(request: "web.BaseRequest", way: Way) -> "web.StreamResponse":
+async def remote_command(server: "HttpServer", request: "web.BaseRequest", way: Way) -> "web.StreamResponse":
     """Connects a client with a command or a container. Raises StatusError before it is connected."""
     check_upgrade(request)
     protocol = ch.negotiate(request, ch.REMOTE_COMMAND)
@@ -83,16 +83,12 @@ async def remote_command(request: "web.BaseRequest", way: Way) -> "web.StreamRes
     try:
         websocket = await ch.accept(request, protocol)
         session = Session(Channels(websocket, protocol))
-        if streams is None:
-            try:
-                streams = await way.open()
-            except KubeletRefused as refused:
-                await session.end(refused.status().status)
-                return websocket
-            except StatusError as error:
-                await session.end(error.status)
-                return websocket
-        await session.run(streams)
+        async with ch.guarded(websocket, server.log):
+            await session.begin(ch.STDOUT if way.message.stdout else ch.STDERR if way.message.stderr else ch.ERROR)
+            if streams is None:
+                streams = await session.open(way)
+            if streams is not None:
+                await session.run(streams)
     finally:
         if streams is not None:
             streams.close()
@@ -106,12 +102,24 @@ class Session:
         self._channels = channels
         self._sizes = b""
 
+    async def begin(self, channel: int) -> None:
+        """An empty message says that the client is connected."""
+        await self._channels.send(channel, b"")
+
+    async def open(self, way: Way) -> Streams | None:
+        """The streams; None, and the client is told why, when there are none."""
+        try:
+            return await way.open()
+        except KubeletRefused as refused:
+            await self.end(refused.status().status)
+        except StatusError as error:
+            await self.end(error.status)
+        return None
+
     async def run(self, streams: Streams) -> None:
         """Until the command has ended, or the client has gone."""
-        first = ch.STDOUT if streams.stdout is not None else ch.STDERR if streams.stderr is not None else ch.ERROR
         status: dict[str, Any] | None = None
         try:
-            await self._channels.send(first, b"")
             async with anyio.create_task_group() as group:
                 group.start_soon(self._input, streams, group.cancel_scope)
                 async with anyio.create_task_group() as outputs:
@@ -165,32 +173,26 @@ class Session:
                 self._resize(streams, data)
             elif streams.stdin is None:
                 continue
-            elif channel == ch.STDIN and not streams.stdin.over:
-                await self._write(streams.stdin, data)
+            elif channel == ch.STDIN:
+                await ch.write(self._channels.websocket, streams.stdin, data)
             elif channel == ch.CLOSE and data[:1] == bytes((ch.STDIN,)) and self._channels.protocol == ch.V5:
                 streams.stdin.end()
         scope.cancel()
 
-    async def _write(self, stdin: Pipe, data: bytes) -> None:
-        try:
-            await stdin.write(data)
-        except Exception:
-            stdin.end()  # nobody reads it any more: as a shell's pipe, what follows is lost
-
     def _resize(self, streams: Streams, data: bytes) -> None:
         """Sizes are JSON objects one behind the other; a message may hold a part of one."""
-        self._sizes += data
+        self._sizes = (self._sizes + data)[-limits.stream_size_bytes_max :]
         decoder, text = json.JSONDecoder(), self._sizes.decode(errors="replace").lstrip()
         while text:
             try:
                 size, end = decoder.raw_decode(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
             text = text[end:].lstrip()
             if isinstance(size, dict):
                 width, height = (_uint16(size.get(name)) for name in ("Width", "Height"))
                 streams.resize(width, height)
-        self._sizes = text.encode()[-limits.stream_size_bytes_max :]
+        self._sizes = text.encode()
 
 
 def _uint16(value: Any) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from kubeloop.actors.apiserver import limits, spdy
+from kubeloop.actors.apiserver.channels import write
 from kubeloop.runtime.streams import Pipe, Streams
 
 if TYPE_CHECKING:
@@ -99,11 +100,8 @@ class Tunnel:
         pair = self._by_data.get(frame.number)
         if pair is None or pair.incoming.over:
             return  # an error stream's, which the client does not write to, or one that has ended
-        if frame.data and not pair.incoming.closed:
-            try:
-                await pair.incoming.write(frame.data)
-            except BrokenPipeError:
-                pass
+        if frame.data:
+            await write(self._websocket, pair.incoming, frame.data)
         if frame.flags & spdy.FIN:
             pair.incoming.end()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -59,7 +58,11 @@ class Pump:
         error: Exception | None = None
         try:
             async with anyio.create_task_group() as group:
-                self._streams.on_resize = partial(group.start_soon, self._resize)
+
+                def resize(width: int, height: int) -> None:
+                    group.start_soon(self._resize, width, height)
+
+                self._streams.on_resize = resize
                 self._streams.on_close = group.cancel_scope.cancel
                 if self._streams.stdin is not None:
                     group.start_soon(self._send, self._streams.stdin)

@@ -160,5 +160,7 @@ async def _chunks(body: Any) -> AsyncGenerator[bytes, None]:
     try:
         async for chunk in body:
             yield chunk
+    except (ActorStopped, Unreachable) as error:
+        raise ApiServerUnavailable(str(error)) from error
     finally:
         await body.aclose()

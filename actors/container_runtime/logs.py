@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from kubeloop.actors.container_runtime.messages import ReadLog
 from kubeloop.runtime.clock import format_rfc3339
 
+Line = tuple[float, bytes, str]  # unix time, without its end, stdout or stderr
 LOG_BYTES_MAX = 1 << 20
 LINE_BYTES_MAX = 16 << 10  # as CRI log files: longer lines are split
 
@@ -17,7 +18,7 @@ class LogBuffer:
     __slots__ = ("_bytes", "_dropped", "_lines", "_partial", "closed", "followers")
 
     def __init__(self) -> None:
-        self._lines: deque[tuple[float, bytes]] = deque()
+        self._lines: deque[Line] = deque()
         self._partial: dict[str, bytes] = {}
         self._bytes = 0
         self._dropped = 0
@@ -29,9 +30,9 @@ class LogBuffer:
         data = self._partial.pop(stream, b"") + data
         *lines, rest = data.split(b"\n")
         for line in lines:
-            self._append(line, now)
+            self._append(line, stream, now)
         while len(rest) > LINE_BYTES_MAX:
-            self._append(rest[:LINE_BYTES_MAX], now)
+            self._append(rest[:LINE_BYTES_MAX], stream, now)
             rest = rest[LINE_BYTES_MAX:]
         if rest:
             self._partial[stream] = rest
@@ -40,8 +41,8 @@ class LogBuffer:
 
     def close(self, now: float) -> None:
         """The container is dead: unfinished lines count, followers end."""
-        for rest in self._partial.values():
-            self._append(rest, now)
+        for stream, rest in self._partial.items():
+            self._append(rest, stream, now)
         self._partial.clear()
         self.closed = True
         self._wake()
@@ -50,12 +51,12 @@ class LogBuffer:
         """Sequence number one past the last line."""
         return self._dropped + len(self._lines)
 
-    def lines_from(self, sequence: int) -> list[tuple[float, bytes]]:
+    def lines_from(self, sequence: int) -> list[Line]:
         first = max(0, sequence - self._dropped)
         return list(self._lines)[first:] if first < len(self._lines) else []
 
-    def _append(self, line: bytes, now: float) -> None:
-        self._lines.append((now, line))
+    def _append(self, line: bytes, stream: str, now: float) -> None:
+        self._lines.append((now, line, stream))
         self._bytes += len(line) + 1
         while self._bytes > LOG_BYTES_MAX:
             self._bytes -= len(self._lines.popleft()[1]) + 1
@@ -74,9 +75,10 @@ def format_line(timestamp: float, line: bytes, *, timestamps: bool) -> bytes:
     return f"{format_rfc3339(int(timestamp))[:-1]}.{nanoseconds:09d}Z ".encode() + line + b"\n"
 
 
-def select_lines(
-    lines: list[tuple[float, bytes]], *, tail_lines: int | None, since: float | None
-) -> list[tuple[float, bytes]]:
+def select_lines(lines: list[Line], *, tail_lines: int | None, since: float | None, stream: str) -> list[Line]:
+    """`stream`: stdout or stderr; "" both."""
+    if stream:
+        lines = [line for line in lines if line[2] == stream]
     if since is not None:
         lines = [line for line in lines if line[0] >= since]
     if tail_lines is not None:
@@ -96,6 +98,7 @@ class BufferStream:
         since: float | None = None,
         timestamps: bool = False,
         limit_bytes: int | None = None,
+        stream: str = "",
     ) -> None:
         self._buffer = buffer
         self._follow = follow
@@ -103,6 +106,7 @@ class BufferStream:
         self._since = since
         self._timestamps = timestamps
         self._left = limit_bytes
+        self._stream = stream
         self._closed = False
         self._waiting: asyncio.Future[None] | None = None
 
@@ -116,13 +120,15 @@ class BufferStream:
             since=request.since,
             timestamps=request.timestamps,
             limit_bytes=request.limit_bytes,
+            stream=request.stream,
         )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         sequence = self._buffer.end()
-        chosen = select_lines(self._buffer.lines_from(0), tail_lines=self._tail_lines, since=self._since)
+        lines, stream = self._buffer.lines_from(0), self._stream
+        chosen = select_lines(lines, tail_lines=self._tail_lines, since=self._since, stream=stream)
         while True:
-            chunk = b"".join(format_line(at, line, timestamps=self._timestamps) for at, line in chosen)
+            chunk = b"".join(format_line(at, line, timestamps=self._timestamps) for at, line, _ in chosen)
             if self._left is not None:
                 chunk = chunk[: self._left]
                 self._left -= len(chunk)
@@ -134,7 +140,7 @@ class BufferStream:
                 if self._buffer.closed:
                     return
                 await self._more()
-            chosen = self._buffer.lines_from(sequence)
+            chosen = select_lines(self._buffer.lines_from(sequence), tail_lines=None, since=None, stream=stream)
             sequence = self._buffer.end()
 
     async def _more(self) -> None:

@@ -170,7 +170,10 @@ class GetContainerStatus(msgspec.Struct, frozen=True):
 
 
 class ReadLog(msgspec.Struct, frozen=True):
-    """Answer: a LogStream. `since` is unix seconds; None for tail_lines and limit_bytes means all."""
+    """Answer: a LogStream. `since` is unix seconds; None for tail_lines and limit_bytes means all.
+
+    stream: stdout or stderr; empty: both.
+    """
 
     container_id: str
     follow: bool = False
@@ -178,6 +181,7 @@ class ReadLog(msgspec.Struct, frozen=True):
     since: float | None = None
     timestamps: bool = False
     limit_bytes: int | None = None
+    stream: str = ""
 
 
 class ReopenContainerLog(msgspec.Struct, frozen=True):

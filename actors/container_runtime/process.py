@@ -296,7 +296,7 @@ class ProcessBackend:
                 pass  # it wrote none
         if not text and exit_code and config.termination_message_from_log:
             lines = container.log.lines_from(container.log.end() - TERMINATION_LOG_LINES_MAX)
-            text = b"".join(line + b"\n" for _, line in lines)[-TERMINATION_LOG_BYTES_MAX:]
+            text = b"".join(line + b"\n" for _, line, _ in lines)[-TERMINATION_LOG_BYTES_MAX:]
         return text.decode(errors="replace")
 
     async def stop_container(self, container_id: str, timeout_seconds: float) -> None:

@@ -33,6 +33,9 @@ class Sessions:
         self._log = log
         self._open: dict[Streams, Child | None] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def begin(self, streams: Streams, serve: Callable[[], Coroutine[Any, Any, int]], name: str) -> Streams:
         """Serves streams with a child of its own, which answers the exit code. RuntimeServiceError: too many."""
         if len(self._open) >= SESSIONS_MAX:

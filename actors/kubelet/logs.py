@@ -12,6 +12,8 @@ from kubeloop.runtime.clock import parse_rfc3339
 if TYPE_CHECKING:
     from kubeloop.actors.kubelet.actor import Kubelet
 
+STREAMS = {"All": "", "Stdout": "stdout", "Stderr": "stderr"}
+
 
 def _worker(kubelet: "Kubelet", namespace: str, name: str, uid: str) -> PodWorker:
     for worker in kubelet.workers.values():
@@ -45,7 +47,15 @@ async def open_log(kubelet: "Kubelet", request: OpenLog) -> cri.LogStream:
     since = parse_rfc3339(request.since_time) if request.since_time else None
     if request.since_seconds is not None:
         since = kubelet.clock.now() - request.since_seconds
-    message = cri.ReadLog(status.id, request.follow, request.tail_lines, since, request.timestamps, request.limit_bytes)
+    message = cri.ReadLog(
+        status.id,
+        request.follow,
+        request.tail_lines,
+        since,
+        request.timestamps,
+        request.limit_bytes,
+        STREAMS[request.stream],
+    )
     try:
         stream: cri.LogStream = await kubelet.ask_runtime(message)
     except cri.ContainerNotFound as error:

@@ -1,7 +1,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -205,7 +205,7 @@ async def test_attached_streams_follow_from_now_on_and_end_with_the_container() 
         second: Streams = await one.runtime.ask(m.Attach(status.id, stdin=True))
         assert second.stdin is not None and first.stdin is None
         await second.stdin.write(b"word\n")
-        assert await asyncio.gather(output(first), output(second)) == [("got word\n", "", 2)] * 2
+        assert await output(first) == await output(second) == ("got word\n", "", 2)
         assert await one.log(status.id) == "got word\n"
 
 
@@ -251,9 +251,9 @@ async def test_a_containers_terminal_can_be_attached_to() -> None:
 
 
 @pytest.fixture
-def block() -> "object":
+def block() -> Iterator[LoopbackBlock]:
     taken = LoopbackBlock()
-    yield taken  # type: ignore[misc]
+    yield taken
     taken.close()
 
 

@@ -22,7 +22,8 @@ async def test_a_pipe_keeps_the_order_and_ends() -> None:
 
 def test_a_full_pipe_makes_its_writer_wait_until_it_is_half_empty() -> None:
     async def main() -> list[Any]:
-        pipe, done = Pipe(bytes_max=10), []
+        pipe = Pipe(bytes_max=10)
+        done: list[int | str] = []
 
         async def write() -> None:
             for number in range(4):
