@@ -43,7 +43,12 @@ def test_code_labels_are_grpc_gos() -> None:
         (b"x", 1, "snappy", 'UNIMPLEMENTED: grpc: Decompressor is not installed for grpc-encoding "snappy"'),
         (b"x", 2, "gzip", "INTERNAL: grpc: received unexpected payload format 2"),
         (b"not gzip", 1, "gzip", "INTERNAL: grpc: failed to decompress"),
-        (gzip.compress(b"x" * 90, mtime=0)[:-9], 1, "gzip", "INTERNAL: grpc: failed to decompress the received message: unexp"),
+        (
+            gzip.compress(b"x" * 90, mtime=0)[:-9],
+            1,
+            "gzip",
+            "INTERNAL: grpc: failed to decompress the received message: unexp",
+        ),
         (gzip.compress(bytes(10_000_000)), 1, "gzip", "RESOURCE_EXHAUSTED: grpc: received message larger than max"),
     ],
 )
