@@ -25,6 +25,7 @@ compaction_interval_seconds = 300.0  # --etcd-compaction-interval
 service_account_token_seconds_max = 1 << 32
 streams_max = 10_000  # exec, attach, port-forward and proxy connections at once
 stream_message_bytes_max = 32 * 1024 * 1024  # of one WebSocket message, as a real server's
+stream_ping_seconds = 10.0  # how often a client is asked whether it is there while nothing of it is read
 stream_close_seconds_max = 30.0  # how long a client may take to read what is left when a command has ended
 forwarded_connections_max = 1_000  # over one port-forward
 stream_size_bytes_max = 1024  # of an unfinished message about a terminal's size
