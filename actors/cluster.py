@@ -26,6 +26,7 @@ from kubeloop.actors.client.client import Client
 from kubeloop.actors.container_runtime.actor import ContainerRuntimeActor
 from kubeloop.actors.container_runtime.addresses import pod_cidr
 from kubeloop.actors.container_runtime.loopback import LoopbackBlock
+from kubeloop.actors.container_runtime.messages import ExecResult
 from kubeloop.actors.container_runtime.process import ProcessBackend
 from kubeloop.actors.container_runtime.sim import SimBackend
 from kubeloop.actors.controller_manager.actor import NAMES as CONTROLLER_NAMES
@@ -383,6 +384,23 @@ class Cluster:
         path = Path(kubeconfig) if kubeconfig is not None else self._temporary_folder() / "kubeconfig"
         pki.write_private(path, self._security.kubeconfig(self.url))
         return path
+
+    async def exec(
+        self,
+        pod: Any,
+        command: Sequence[str],
+        *,
+        namespace: str = "default",
+        container: str | None = None,
+        stdin: bytes | str = b"",
+    ) -> ExecResult:
+        """Runs a command in a pod (a name, or the object) to its end: its stdout, stderr and exit_code.
+
+        Raises StatusError as kubectl exec would show it. `client.open_exec` gives the streams instead.
+        """
+        if not isinstance(pod, str):
+            pod, namespace = meta.name(pod), meta.namespace(pod) or namespace
+        return await self.client.exec(pod, command, namespace, container=container, stdin=stdin)
 
     async def connect(self, pod: Any, target: str, *, namespace: str = "default", payload: Any = None) -> Connection:
         """Where a connection of `pod` (a name, or the object) to "SERVICE:PORT" or "ADDRESS:PORT" goes: the endpoint.

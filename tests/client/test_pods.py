@@ -311,3 +311,10 @@ def test_a_client_that_goes_ends_the_behaviours_task() -> None:
             return ended
 
     assert simulate(main(), seed=1) == ["ended"]
+
+
+async def test_a_cluster_executes_in_a_pod_named_or_given() -> None:
+    async with running("table") as (cluster, api):
+        pod = await api.get("pods", "table")
+        for given in ("table", pod):
+            assert (await cluster.exec(given, ["false"])).exit_code == 1
