@@ -174,7 +174,7 @@ class Streams:
 
     __slots__ = (
         "_closed", "_connections", "_deliver_back", "_deliver_there", "_error", "_exit_code", "_finished", "_over",
-        "_waiters", "on_close", "on_resize", "stderr", "stdin", "stdout", "when_over",
+        "_waiters", "claimed", "on_close", "on_resize", "stderr", "stdin", "stdout", "when_over",
     )  # fmt: skip
 
     def __init__(self, *, stdin: bool = True, stdout: bool = True, stderr: bool = False) -> None:
@@ -184,6 +184,7 @@ class Streams:
         self.on_resize: Callable[[int, int], None] | None = None
         self.on_close: Callable[[], None] | None = None
         self.when_over: list[Callable[[Streams], None]] = []
+        self.claimed = False  # the asker has got them: an answer may be lost on its way
         self._exit_code = 0
         self._error: Exception | None = None
         self._finished = False  # who serves has said how it ended
@@ -291,6 +292,11 @@ class Streams:
         for pipe in (self.stdout, self.stderr):
             if pipe is not None:
                 pipe.carry(back.deliver)
+
+    def close_unclaimed(self) -> None:
+        """For who served them, some time later: an asker that never got them does not close them."""
+        if not self.claimed:
+            self.close()
 
     def _resize(self, width: int, height: int) -> None:
         if self.on_resize is not None and not self._finished:

@@ -58,6 +58,7 @@ class Way:
             text = f"the API server has {server.streams.streams_max} streams open already, please try again later"
             raise errors.too_many_requests(text)
         streams: Streams = await self.ask(self.message if message is None else message)
+        streams.claimed = True
         kubelet = server.ref(f"kubelet/{self._node}")
         try:
             streams.carry(server.context.network, server.context.host, kubelet.host)

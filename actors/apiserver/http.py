@@ -125,7 +125,7 @@ class HttpServer:
         if where is None:
             return await http_reads.other(self, request, user)
         if where.subresource in CONNECTED and where.resource in CONNECTED[where.subresource] and not where.group:
-            return await connected(self, request, where, user)
+            return await self._connected(request, where, user)
         return await self._resource(request, where, user)
 
     async def _resource(
@@ -175,6 +175,17 @@ class HttpServer:
         self._count(verb, where, answer.code)
         resource = (where.group, where.version, where.resource)
         return await send(request, answer, representation, *resource, clock=self.clock, printer_columns=columns)
+
+    async def _connected(
+        self, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
+    ) -> "web.StreamResponse":
+        try:
+            response = await connected(self, request, where, user)
+        except StatusError as error:
+            self._count("connect", where, error.code)
+            raise
+        self._count("connect", where, response.status)
+        return response
 
     def _count(self, verb: str, where: path.ResourcePath, code: int) -> None:
         self._requests.labels(verb.upper(), where.group, where.version, where.resource, str(code)).inc()

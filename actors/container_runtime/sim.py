@@ -318,8 +318,9 @@ class SimBackend:
             answers = container.answers
             if container.status.state == m.CONTAINER_RUNNING and answers is not None and answers.connects:
                 streams = m.Streams()
-                serve = partial(serve_connection, answers, request.port, streams)
-                return self._sessions(container).begin(streams, serve, "port forward")
+                sessions = self._sessions(container)
+                serve = partial(serve_connection, answers, request.port, streams, sessions.log)
+                return sessions.begin(streams, serve, "port forward")
         sandbox = self._sandboxes.get(request.pod_sandbox_id)
         address = f"{sandbox.ip if sandbox is not None else request.pod_sandbox_id}:{request.port}"
         text = f"failed to execute portforward: dial tcp {address}: connect: connection refused: {UNCONNECTED}"

@@ -20,7 +20,7 @@ from kubeloop.runtime.streams import Streams
 from kubeloop.runtime.tasks import Child
 
 SESSIONS_MAX = 1_000  # of one container
-HTTP_BODY_BYTES_MAX = 16 << 20
+HTTP_BODY_BYTES_MAX = 64 << 20
 KILLED = 137
 Log = Callable[[str], None]
 
@@ -30,7 +30,7 @@ class Sessions:
 
     def __init__(self, host: RuntimeHost, log: Log) -> None:
         self._host = host
-        self._log = log
+        self.log = log
         self._open: dict[Streams, Child | None] = {}
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Sessions:
         except BrokenPipeError:
             pass  # who asked has gone
         except Exception as error:
-            self._log(traceback.format_exc())
+            self.log(traceback.format_exc())
             if streams.stderr is not None:
                 streams.stderr.feed(f"{type(error).__name__}: {error}\n".encode())
             code = 1
@@ -93,7 +93,7 @@ async def run_command(answers: SimAnswers | None, request: m.Exec, streams: Stre
     return result.exit_code
 
 
-async def serve_connection(answers: SimAnswers, port: int, streams: Streams) -> int:
+async def serve_connection(answers: SimAnswers, port: int, streams: Streams, log: Log) -> int:
     """One connection to a port, until one of both sides ends it."""
     session = SimSession(streams, port=port)
     if answers.stream is not None:
@@ -101,7 +101,7 @@ async def serve_connection(answers: SimAnswers, port: int, streams: Streams) -> 
         if inspect.isawaitable(result):
             await result
     elif answers.http is not None:
-        await serve_http(answers.http, port, streams)
+        await serve_http(answers.http, port, streams, log)
     elif answers.connect is not None:
         while data := await session.read():
             answer = answers.connect(port, data)
@@ -111,16 +111,24 @@ async def serve_connection(answers: SimAnswers, port: int, streams: Streams) -> 
     return 0
 
 
-async def serve_http(handler: Callable[[SimRequest], Any], port: int, streams: Streams) -> None:
-    """HTTP/1.1 on a connection; each request is answered by the handler."""
+async def serve_http(handler: Callable[[SimRequest], Any], port: int, streams: Streams, log: Log) -> None:
+    """HTTP/1.1 on a connection; each request is answered by the handler, with 500 when it raises."""
     from aiohttp import web
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        body = await request.read()
-        asked = SimRequest(request.method, request.path, request.query_string, headers, body, port)
-        answer = handler(asked)
-        code, given, data = as_http(await answer if inspect.isawaitable(answer) else answer)
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > HTTP_BODY_BYTES_MAX:
+                raise web.HTTPRequestEntityTooLarge(HTTP_BODY_BYTES_MAX, len(body))
+        asked = SimRequest(request.method, request.path, request.query_string, headers, bytes(body), port)
+        try:
+            answer = handler(asked)
+            code, given, data = as_http(await answer if inspect.isawaitable(answer) else answer)
+        except Exception as error:
+            log(traceback.format_exc())
+            return web.Response(status=500, text=f"{type(error).__name__}: {error}\n")
         return web.Response(status=code, headers=given, body=data)
 
     assert streams.stdin is not None and streams.stdout is not None

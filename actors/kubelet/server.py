@@ -10,6 +10,7 @@ from kubeloop.actors.api import codec
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.kubelet.logs import open_log
 from kubeloop.actors.kubelet.messages import KubeletError, OpenLog, ServeHttp
+from kubeloop.actors.kubelet.streams import hold
 from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.metrics import Registry
 from kubeloop.runtime.stream_transport import PipeTransport
@@ -30,9 +31,9 @@ async def serve_http(kubelet: "Kubelet", _: ServeHttp) -> Streams:
     if kubelet.streams.full:
         raise KubeletError(429, "too many streams are open at this kubelet")
     streams = Streams()
-    kubelet.streams.add(streams)
     child = kubelet.spawn(_serve, kubelet, streams, name="http")
     streams.on_close = child.cancel
+    hold(kubelet, streams)
     return streams
 
 
@@ -46,9 +47,11 @@ async def _serve(kubelet: "Kubelet", streams: Streams) -> None:
     server = web.Server(handle, access_log=None)
     try:
         await PipeTransport(streams.stdin, streams.stdout, server()).run()
+        await server.shutdown(CLOSE_SECONDS)
+    except Exception as error:
+        kubelet.log.exception("http_failed", exc_info=error)
     finally:
         streams.finish()
-        await server.shutdown(CLOSE_SECONDS)
 
 
 async def _answer(kubelet: "Kubelet", request: "web.BaseRequest") -> "web.StreamResponse":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kubeloop.actors.kubelet.actor import Kubelet
 
 STREAMS_MAX = 1_000  # of one kubelet
+CLAIM_SECONDS = 60.0
 
 
 async def exec_in_container(kubelet: "Kubelet", request: ExecInContainer) -> cri.Streams:
@@ -70,5 +71,11 @@ async def _open(kubelet: "Kubelet", message: Any) -> cri.Streams:
         raise KubeletError(500, error.message) from None
     except ActorStopped as error:
         raise KubeletError(500, f"the container runtime does not run: {error}") from None
-    kubelet.streams.add(streams)
+    hold(kubelet, streams)
     return streams
+
+
+def hold(kubelet: "Kubelet", streams: cri.Streams) -> None:
+    """They end with this kubelet, or when nobody has claimed them after a while: their answer got lost."""
+    kubelet.streams.add(streams)
+    kubelet.clock.call_later(CLAIM_SECONDS, streams.close_unclaimed)

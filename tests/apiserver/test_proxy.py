@@ -140,6 +140,13 @@ async def test_links_of_pages_lead_through_the_proxy(cluster: Cluster) -> None:
 
 
 @SIM
+async def test_a_scripted_server_takes_large_bodies(cluster: Cluster) -> None:
+    async with serving(cluster) as api:
+        async with api.post(f"{PREFIX}/", data=io.BytesIO(b"x" * (5 << 20))) as answer:
+            assert len((await answer.json())[4]) == 5 << 20
+
+
+@SIM
 async def test_a_servers_own_errors_come_back_as_they_are(cluster: Cluster) -> None:
     async with serving(cluster) as api:
         for code in (404, 500, 204, 304):

@@ -60,6 +60,8 @@ def talking(context: SimContext) -> None:
 
 def web(context: SimContext) -> None:
     def answer(request: SimRequest) -> Any:
+        if request.path == "/fails":
+            raise ValueError("as told")
         return {"path": request.path, "port": request.port, "body": request.body.decode()}
 
     context.on_http(answer)
@@ -226,6 +228,9 @@ async def test_http_requests_to_a_port_are_answered_by_a_function(client: str) -
             answer = await read_until(streams, b"}")
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert answer.endswith(b'{"path":"/a b","port":8080,"body":"hi"}')
+            await streams.stdin.write(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await read_until(streams, b"told\n")).startswith(b"HTTP/1.1 500 ")
+        assert "ValueError: as told" in b"".join([chunk async for chunk in await api.logs("web")]).decode()
 
 
 @BOTH
@@ -318,3 +323,22 @@ async def test_a_cluster_executes_in_a_pod_named_or_given() -> None:
         pod = await api.get("pods", "table")
         for given in ("table", pod):
             assert (await cluster.exec(given, ["false"])).exit_code == 1
+
+
+def test_a_command_whose_answer_is_lost_is_ended_after_a_while() -> None:
+    async def main() -> list[int]:
+        async with running("talking") as (cluster, api):
+            asking = asyncio.create_task(api.open_exec("talking", ["x"], stdin=True))
+            cluster.system.network.delay("node-1", "control-plane-0", min_seconds=1)
+            await asyncio.sleep(1.5)  # the command has begun, the answer is on its way
+            fault = cluster.system.inject(Partition("node-1", "control-plane-0"))
+            with pytest.raises(StatusError, match="error dialing backend"):
+                await asking
+            fault.heal()
+            live = cluster.system.slot("kubelet/node-1").live
+            assert live is not None
+            before = len(live.actor.streams)  # type: ignore[attr-defined]
+            await asyncio.sleep(61)
+            return [before, len(live.actor.streams)]  # type: ignore[attr-defined]
+
+    assert simulate(main(), seed=1) == [1, 0]
