@@ -108,6 +108,9 @@ def _check_policy(errors: Errors, spec: Any) -> None:
         for value, name in ((kind.api_version, "apiVersion"), (kind.kind, "kind")):
             if not value:
                 errors.append(required(f"spec.paramKind.{name}"))
+        if (kind.api_version or "").count("/") > 1:
+            detail = f"unexpected GroupVersion string: {kind.api_version}"
+            errors.append(invalid("spec.paramKind.apiVersion", kind.api_version, detail))
     if spec.match_constraints is None:
         errors.append(required("spec.matchConstraints"))
     else:
@@ -116,6 +119,9 @@ def _check_policy(errors: Errors, spec: Any) -> None:
     for index, variable in enumerate(spec.variables):
         if not variable.name:
             errors.append(required(f"spec.variables[{index}].name", "name is not specified"))
+        elif not variable.name.isidentifier() or not variable.name.isascii():
+            detail = "name is not a valid CEL identifier"
+            errors.append(invalid(f"spec.variables[{index}].name", variable.name, detail))
         if not (variable.expression or "").strip():
             errors.append(required(f"spec.variables[{index}].expression", "expression is not specified"))
 

@@ -19,6 +19,7 @@ from kubeloop.actors.api.apps_v1 import (
     RollingUpdateDeployment,
 )
 from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.apiserver.registry import workload_status
 from kubeloop.actors.apiserver.registry.apps_statefulset import STATEFUL_SET
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
@@ -321,6 +322,7 @@ KINDS = (
         "replicasets",
         tracks_generation=True,
         default=default_replica_set,
+        validate_status_update=workload_status.REPLICA_SET,
         prepare_for_create=status_reset(ReplicaSetStatus(replicas=0)),
         prepare_for_update=keep_status,
         prepare_for_status_update=only_status,
@@ -345,6 +347,7 @@ KINDS = (
         "daemonsets",
         tracks_generation=True,
         default=default_daemon_set,
+        validate_status_update=workload_status.DAEMON_SET,
         prepare_for_create=_prepare_daemon_set_create,
         prepare_for_update=_prepare_daemon_set_update,
         prepare_for_status_update=only_status,

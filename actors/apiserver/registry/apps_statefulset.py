@@ -14,6 +14,7 @@ from kubeloop.actors.api.apps_v1 import (
 )
 from kubeloop.actors.api.core_v1 import PersistentVolumeClaimStatus
 from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.apiserver.registry import workload_status
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
     Errors,
@@ -161,6 +162,7 @@ STATEFUL_SET = entry(
     prepare_for_status_update=only_status,
     validate=validate_stateful_set,
     validate_update=validate_stateful_set_update,
+    validate_status_update=workload_status.STATEFUL_SET,
     warnings=lambda obj: pod_template_warnings("spec.template", obj.spec.template),
     scale={"specReplicas": "spec.replicas", "statusReplicas": "status.replicas", "selector": "spec.selector"},
     columns=(

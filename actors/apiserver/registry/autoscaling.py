@@ -15,7 +15,7 @@ from kubeloop.actors.api.autoscaling_v2 import (
     ResourceMetricSource,
 )
 from kubeloop.actors.api.errors import FieldError
-from kubeloop.actors.apiserver.registry import names
+from kubeloop.actors.apiserver.registry import names, workload_status
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
     Errors,
@@ -300,6 +300,7 @@ _BEHAVIOUR: dict[str, Any] = {
     "prepare_for_create": status_reset(HorizontalPodAutoscalerStatus(desired_replicas=0)),
     "prepare_for_update": keep_status,
     "prepare_for_status_update": only_status,
+    "validate_status_update": workload_status.AUTOSCALER,
     "validate": validate_autoscaler,
     "columns": COLUMNS,
 }

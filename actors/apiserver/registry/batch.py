@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from kubeloop.actors.api.batch_v1 import CronJobSpec, CronJobStatus, JobSpec, JobStatus, JobTemplateSpec
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.api.meta_v1 import LabelSelector
-from kubeloop.actors.apiserver.registry import names
+from kubeloop.actors.apiserver.registry import names, workload_status
 from kubeloop.actors.apiserver.registry.batch_policies import (
     check_failure_policy,
     check_success_policy,
@@ -342,6 +342,7 @@ KINDS = (
         prepare_for_create=prepare_job_create,
         prepare_for_update=keep_status,
         prepare_for_status_update=only_status,
+        validate_status_update=workload_status.JOB,
         validate=validate_job,
         validate_update=validate_job_update,
         warnings=lambda obj: pod_template_warnings("spec.template", obj.spec.template),

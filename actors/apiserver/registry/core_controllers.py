@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kubeloop.actors.api.core_v1 import ReplicationControllerSpec, ReplicationControllerStatus
 from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.apiserver.registry import workload_status
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import Errors, check_non_negative, invalid, required
 from kubeloop.actors.apiserver.registry.pod_defaults import default_pod_template
@@ -71,6 +72,7 @@ KINDS = (
         prepare_for_update=keep_status,
         prepare_for_status_update=only_status,
         validate=validate_replication_controller,
+        validate_status_update=workload_status.REPLICA_SET,
         warnings=lambda obj: (
             pod_template_warnings("spec.template", obj.spec.template) if obj.spec.template is not None else ()
         ),

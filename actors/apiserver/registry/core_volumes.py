@@ -34,7 +34,12 @@ from kubeloop.actors.apiserver.registry.pod_defaults import (
     default_scale_io,
 )
 from kubeloop.actors.apiserver.registry.pod_scheduling import check_node_selector
-from kubeloop.actors.apiserver.registry.pod_volumes import check_host_path, check_nfs
+from kubeloop.actors.apiserver.registry.pod_volumes import (
+    check_driver_name,
+    check_host_path,
+    check_nfs,
+    check_persistent_source,
+)
 from kubeloop.actors.apiserver.registry.pod_warnings import volume_warnings
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, text
 from kubeloop.actors.apiserver.registry.strategy import keep_status, only_status
@@ -145,8 +150,11 @@ def check_volume_spec(errors: Errors, path: str, spec: Any) -> None:
         spec.persistent_volume_reclaim_policy,
         ("Delete", "Recycle", "Retain"),
     )
-    if spec.node_affinity is not None and spec.node_affinity.required is not None:
-        check_node_selector(errors, f"{path}.nodeAffinity.required", spec.node_affinity.required)
+    if spec.node_affinity is not None:
+        if spec.node_affinity.required is None:
+            errors.append(required(f"{path}.nodeAffinity.required", "must specify required node constraints"))
+        else:
+            check_node_selector(errors, f"{path}.nodeAffinity.required", spec.node_affinity.required)
     sources = _source_fields(spec)
     if not sources:
         errors.append(required(path, "must specify a volume type"))
@@ -179,10 +187,25 @@ def _check_source(errors: Errors, path: str, spec: Any) -> None:
             check_no_back_steps(errors, f"{path}.local.path", spec.local.path)
         if spec.node_affinity is None or spec.node_affinity.required is None:
             errors.append(required(f"{path}.nodeAffinity", "Local volume requires node affinity"))
+    check_persistent_source(errors, path, spec)
     if spec.csi is not None:
-        for value, name in ((spec.csi.driver, "driver"), (spec.csi.volume_handle, "volumeHandle")):
-            if not value:
-                errors.append(required(f"{path}.csi.{name}"))
+        _check_csi(errors, f"{path}.csi", spec.csi)
+
+
+def _check_csi(errors: Errors, path: str, source: Any) -> None:
+    check_driver_name(errors, f"{path}.driver", source.driver)
+    if not source.volume_handle:
+        errors.append(required(f"{path}.volumeHandle"))
+    for reference, name in (
+        (source.controller_publish_secret_ref, "controllerPublishSecretRef"),
+        (source.controller_expand_secret_ref, "controllerExpandSecretRef"),
+        (source.node_publish_secret_ref, "nodePublishSecretRef"),
+        (source.node_expand_secret_ref, "nodeExpandSecretRef"),
+    ):
+        if reference is not None:
+            for value, field in ((reference.name, "name"), (reference.namespace, "namespace")):
+                if not value:
+                    errors.append(required(f"{path}.{name}.{field}"))
 
 
 def _check_access_modes(errors: Errors, path: str, modes: Sequence[str]) -> None:
@@ -262,6 +285,9 @@ def check_claim_spec(errors: Errors, path: str, spec: Any) -> None:
         check_name(errors, f"{path}.storageClassName", spec.storage_class_name, names.dns_subdomain)
     if spec.volume_mode is not None:
         check_one_of(errors, f"{path}.volumeMode", spec.volume_mode, VOLUME_MODES)
+    if spec.volume_attributes_class_name:
+        name = spec.volume_attributes_class_name
+        check_name(errors, f"{path}.volumeAttributesClassName", name, names.dns_subdomain)
     source = spec.data_source
     if source is not None:
         for value, name in ((source.name, "name"), (source.kind, "kind")):

@@ -25,6 +25,7 @@ from kubeloop.actors.apiserver.registry.pod_containers import PROTOCOLS
 from kubeloop.actors.apiserver.registry.pod_defaults import default_port, each
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, NONE, first_of, text
 
+ZONE_HINTS_MAX = 8
 ENDPOINTS_MAX = 1000
 PORTS_MAX = 20000
 _DEPRECATED = ("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",)
@@ -131,6 +132,19 @@ def validate_endpoint_slice(obj: Any) -> Sequence[FieldError]:
     return errors
 
 
+def _check_hints(errors: Errors, path: str, zones: Sequence[Any]) -> None:
+    if len(zones) > ZONE_HINTS_MAX:
+        errors.append(too_many(path, len(zones), ZONE_HINTS_MAX))
+        return
+    seen: set[str] = set()
+    for index, zone in enumerate(zones):
+        name, where = zone.name or "", f"{path}[{index}].name"
+        if name in seen:
+            errors.append(duplicate(where, name))
+        seen.add(name)
+        check_name(errors, where, name, names.label_value)
+
+
 def _check_endpoint(errors: Errors, path: str, endpoint: Any, address_type: str | None) -> None:
     if not endpoint.addresses:
         errors.append(required(f"{path}.addresses", "must contain at least 1 address"))
@@ -150,6 +164,8 @@ def _check_endpoint(errors: Errors, path: str, endpoint: Any, address_type: str 
         check_name(errors, f"{path}.hostname", endpoint.hostname, names.dns_label)
     if endpoint.node_name is not None:
         check_name(errors, f"{path}.nodeName", endpoint.node_name, names.dns_subdomain)
+    if endpoint.hints is not None:
+        _check_hints(errors, f"{path}.hints.forZones", endpoint.hints.for_zones)
 
 
 def validate_endpoint_slice_update(new: Any, old: Any) -> Sequence[FieldError]:

@@ -18,6 +18,7 @@ from kubeloop.actors.apiserver.registry.strategy import keep_status, only_status
 
 GROUP = "flowcontrol.apiserver.k8s.io"
 PRECEDENCE_MAX = 10000
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch")
 _SUBJECTS = {"Group": "group", "ServiceAccount": "serviceAccount", "User": "user"}
 
 
@@ -67,6 +68,7 @@ def _check_rule(errors: Errors, path: str, rule: Any) -> None:
         ):
             if not values:
                 errors.append(required(f"{where}.{name}", f"resource rules must supply at least one {word}"))
+        _check_verbs(errors, f"{where}.verbs", resource.verbs)
         if not resource.namespaces and not resource.cluster_scope:
             detail = "resource rules that are not cluster scoped must supply at least one namespace"
             errors.append(required(f"{where}.namespaces", detail))
@@ -74,8 +76,36 @@ def _check_rule(errors: Errors, path: str, rule: Any) -> None:
         where = f"{path}.nonResourceRules[{index}]"
         if not other.verbs:
             errors.append(required(f"{where}.verbs", "verbs must contain at least one value"))
+        _check_verbs(errors, f"{where}.verbs", other.verbs)
         if not other.non_resource_urls:
             errors.append(required(f"{where}.nonResourceURLs", "nonResourceURLs must contain at least one value"))
+        for number, url in enumerate(other.non_resource_urls):
+            detail = "" if url == "*" else _wrong_url(url)
+            if detail:
+                errors.append(invalid(f"{where}.nonResourceURLs[{number}]", url, detail))
+
+
+def _check_verbs(errors: Errors, path: str, verbs: Sequence[str]) -> None:
+    if "*" in verbs:
+        if len(verbs) > 1:
+            errors.append(invalid(path, list(verbs), "if '*' is present, must not specify other verbs"))
+    elif any(verb not in VERBS for verb in verbs):
+        errors.append(unsupported(path, list(verbs), VERBS))
+
+
+def _wrong_url(url: str) -> str:
+    """What is wrong with a path that a rule is for."""
+    if not url:
+        return "must not be empty"
+    if not url.startswith("/"):
+        return "must start with slash"
+    if " " in url:
+        return "must not contain white-space"
+    if "//" in url:
+        return "must not contain double slash"
+    if url.count("*") > 1 or ("*" in url and not url.endswith("/*")):
+        return "wildcard can only do suffix matching"
+    return ""
 
 
 def _check_subject(errors: Errors, path: str, subject: Any) -> None:

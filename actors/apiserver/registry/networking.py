@@ -49,6 +49,8 @@ def validate_ingress(obj: Any) -> Sequence[FieldError]:
         for number, host in enumerate(tls.hosts):
             rule_of = names.wildcard_dns_subdomain if "*" in host else names.dns_subdomain
             check_name(errors, f"spec.tls[{index}].hosts[{number}]", host, rule_of)
+        if tls.secret_name:
+            check_name(errors, f"spec.tls[{index}].secretName", tls.secret_name, names.dns_subdomain)
     if spec.ingress_class_name is not None:
         check_name(errors, "spec.ingressClassName", spec.ingress_class_name, names.dns_subdomain)
         if obj.metadata.annotations.get(CLASS_ANNOTATION) is not None:
@@ -306,13 +308,23 @@ def validate_ip_address(obj: Any) -> Sequence[FieldError]:
     errors: Errors = []
     name = obj.metadata.name or ""
     check_name(errors, "metadata.name", name, names.ip_address)
+    address = names.parse_ip(name)
+    if address is not None and str(address) != name:
+        errors.append(invalid("metadata.name", name, f'must be in canonical form ("{address}")'))
     reference = obj.spec.parent_ref
     if reference is None:
         errors.append(required("spec.parentRef"))
         return errors
+    path = "spec.parentRef"
+    if reference.group:
+        check_name(errors, f"{path}.group", reference.group, names.dns_subdomain)
     for value, json_name in ((reference.resource, "resource"), (reference.name, "name")):
         if not value:
-            errors.append(required(f"spec.parentRef.{json_name}"))
+            errors.append(required(f"{path}.{json_name}"))
+        else:
+            check_name(errors, f"{path}.{json_name}", value, names.path_segment)
+    if reference.namespace:
+        check_name(errors, f"{path}.namespace", reference.namespace, names.path_segment)
     return errors
 
 
@@ -331,13 +343,26 @@ def _parent(obj: Any, now: float) -> str:
 
 def validate_service_cidr(obj: Any) -> Sequence[FieldError]:
     errors: Errors = []
-    if not obj.spec.cidrs:
+    cidrs = obj.spec.cidrs
+    if not cidrs:
         errors.append(required("spec.cidrs", "at least one CIDR required"))
-    elif len(obj.spec.cidrs) > 2:
-        errors.append(invalid("spec", list(obj.spec.cidrs), "may only hold up to 2 values"))
-    for index, cidr in enumerate(obj.spec.cidrs):
-        if names.parse_cidr(cidr) is None:
-            errors.append(invalid(f"spec.cidrs[{index}]", cidr, CIDR_MESSAGE))
+        return errors
+    if len(cidrs) > 2:
+        errors.append(invalid("spec", list(cidrs), "may only hold up to 2 values"))
+        return errors
+    networks = [names.parse_cidr(cidr) for cidr in cidrs]
+    versions = [network.version for network in networks if network is not None]
+    if len(versions) == 2 and versions[0] == versions[1]:
+        detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"
+        errors.append(invalid("spec", list(cidrs), detail))
+    for index, (cidr, network) in enumerate(zip(cidrs, networks, strict=True)):
+        path = f"spec.cidrs[{index}]"
+        if network is None:
+            errors.append(invalid(path, cidr, CIDR_MESSAGE))
+        elif names.parse_ip(cidr.partition("/")[0]) != network.network_address:
+            errors.append(invalid(path, cidr, "must not have bits set beyond the prefix length"))
+        elif str(network) != cidr:
+            errors.append(invalid(path, cidr, f'must be in canonical form ("{network}")'))
     return errors
 
 

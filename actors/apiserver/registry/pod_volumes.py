@@ -1,5 +1,6 @@
 """Validation of a pod's volumes (core/v1 Volume): a name, exactly one source, and the source's own rules."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ from kubeloop.actors.apiserver.registry.fields import (
     forbidden,
     invalid,
     required,
+    too_long,
 )
 from kubeloop.actors.apiserver.registry.pod_containers import check_resource_field_ref, check_volume_field_ref
 
 _MODE_MESSAGE = "must be a number between 0 and 0777 (octal), both inclusive"
+DRIVER_NAME_BYTES_MAX = 63
 HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
 Check = Callable[[Errors, str, Any], None]
 
@@ -55,6 +58,14 @@ def check_source(errors: Errors, path: str, volume: Any) -> None:
             check(errors, f"{path}.{json_name}", source)
     if not count:
         errors.append(required(path, "must specify a volume type"))
+
+
+def check_persistent_source(errors: Errors, path: str, spec: Any) -> None:
+    """The source of a PersistentVolume that pods' volumes have as well."""
+    for field, json_name, check in _SOURCES:
+        source = getattr(spec, field, None) if field in PERSISTENT else None
+        if source is not None and check is not None:
+            check(errors, f"{path}.{json_name}", source)
 
 
 def _required_fields(*fields: tuple[str, str]) -> Check:
@@ -180,27 +191,52 @@ def _check_token(errors: Errors, path: str, projection: Any) -> None:
     _check_item_path(errors, f"{path}.path", projection.path or "")
 
 
+_IQN = re.compile(r"iqn\.\d{4}-\d{2}\.[A-Za-z0-9.-]+(:[^,;*&$|\s]+)?\Z")
+_EUI = re.compile(r"eui\.[A-Za-z0-9]{16}\Z")
+_NAA = re.compile(r"naa\.([A-Za-z0-9]{16}|[A-Za-z0-9]{32})\Z")
+_LUN = "must be between 0 and 255, inclusive"
+
+
 def _check_iscsi(errors: Errors, path: str, source: Any) -> None:
     if not source.target_portal:
         errors.append(required(f"{path}.targetPortal"))
     if not source.iqn:
         errors.append(required(f"{path}.iqn"))
-    elif not source.iqn.startswith(("iqn.", "eui.", "naa.")):
+    elif not source.iqn.startswith(("iqn", "eui", "naa")):
+        errors.append(invalid(f"{path}.iqn", source.iqn, "must be valid format starting with iqn, eui, or naa"))
+    elif not any(form.match(source.iqn) for form in (_IQN, _EUI, _NAA)):
         errors.append(invalid(f"{path}.iqn", source.iqn, "must be valid format"))
     if source.lun is not None and not 0 <= source.lun <= 255:
-        errors.append(invalid(f"{path}.lun", source.lun, "must be between 0 and 255, inclusive"))
+        errors.append(invalid(f"{path}.lun", source.lun, _LUN))
+    if (source.chap_auth_discovery or source.chap_auth_session) and source.secret_ref is None:
+        errors.append(required(f"{path}.secretRef"))
 
 
 def _check_fc(errors: Errors, path: str, source: Any) -> None:
     if not source.target_wwns and not source.wwids:
         errors.append(required(f"{path}.targetWWNs", "must specify either targetWWNs or wwids, but not both"))
-    elif source.target_wwns and source.lun is None:
-        errors.append(required(f"{path}.lun", "lun is required if targetWWNs is specified"))
+    if source.target_wwns and source.wwids:
+        detail = "targetWWNs and wwids can not be specified simultaneously"
+        errors.append(invalid(f"{path}.targetWWNs", list(source.target_wwns), detail))
+    if source.target_wwns:
+        if source.lun is None:
+            errors.append(required(f"{path}.lun", "lun is required if targetWWNs is specified"))
+        elif not 0 <= source.lun <= 255:
+            errors.append(invalid(f"{path}.lun", source.lun, _LUN))
+
+
+def check_driver_name(errors: Errors, path: str, name: str | None) -> None:
+    if not name:
+        errors.append(required(path))
+        return
+    if len(name) > DRIVER_NAME_BYTES_MAX:
+        errors.append(too_long(path, name, DRIVER_NAME_BYTES_MAX))
+    for message in names.dns_subdomain(name.lower()):
+        errors.append(invalid(path, name, message))
 
 
 def _check_csi(errors: Errors, path: str, source: Any) -> None:
-    if not source.driver:
-        errors.append(required(f"{path}.driver"))
+    check_driver_name(errors, f"{path}.driver", source.driver)
     reference = source.node_publish_secret_ref
     if reference is not None and not reference.name:
         errors.append(required(f"{path}.nodePublishSecretRef.name"))
@@ -225,6 +261,18 @@ _PROJECTIONS: tuple[tuple[str, str, Check], ...] = (
     ("pod_certificate", "podCertificate", _required_fields(("signer_name", "signerName"), ("key_type", "keyType"))),
 )
 
+# sources that persistent volumes have too, and that are alike there
+PERSISTENT = (
+    "aws_elastic_block_store",
+    "azure_disk",
+    "fc",
+    "gce_persistent_disk",
+    "iscsi",
+    "photon_persistent_disk",
+    "portworx_volume",
+    "quobyte",
+    "vsphere_volume",
+)
 _SOURCES: tuple[tuple[str, str, Check | None], ...] = (
     ("empty_dir", "emptyDir", _check_empty_dir),
     ("host_path", "hostPath", check_host_path),

@@ -5,6 +5,7 @@ from typing import Any
 
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.api.policy_v1 import PodDisruptionBudgetStatus
+from kubeloop.actors.apiserver.registry import workload_status
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
     Errors,
@@ -59,6 +60,7 @@ KINDS = (
         prepare_for_create=status_reset(_NO_PODS),
         prepare_for_update=keep_status,
         prepare_for_status_update=only_status,
+        validate_status_update=workload_status.DISRUPTION_BUDGET,
         validate=validate_budget,
         tracks_generation=True,
         unconditional_update=False,

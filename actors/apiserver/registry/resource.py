@@ -146,6 +146,10 @@ def validate_template_update(new: Any, old: Any) -> Sequence[FieldError]:
     return () if new.spec == old.spec else (invalid("spec", "", IMMUTABLE),)
 
 
+def _listed(names_: Sequence[str]) -> str:
+    return "{" + ", ".join(f"`{name}`" for name in names_) + "}"
+
+
 def validate_slice(obj: Any) -> Sequence[FieldError]:
     errors: Errors = []
     spec = obj.spec
@@ -155,6 +159,23 @@ def validate_slice(obj: Any) -> Sequence[FieldError]:
         check_name(errors, "spec.driver", spec.driver, names.dns_subdomain)
     if spec.pool is None or not spec.pool.name:
         errors.append(required("spec.pool.name"))
+    if spec.pool is None or (spec.pool.resource_slice_count or 0) <= 0:
+        count = (spec.pool.resource_slice_count if spec.pool is not None else 0) or 0
+        errors.append(invalid("spec.pool.resourceSliceCount", count, "must be greater than zero"))
+    if spec.pool is not None and (spec.pool.generation or 0) < 0:
+        errors.append(invalid("spec.pool.generation", spec.pool.generation, "must be greater than or equal to zero"))
+    places = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
+    given = [spec.node_name, spec.node_selector, spec.all_nodes, spec.per_device_node_selection]
+    if sum(bool(one) for one in given) != 1:
+        listed = ", ".join(f"`{place}`" for place in places)
+        chosen = [place for place, one in zip(places, given, strict=True) if one]
+        detail = f"exactly one of {listed} is required"
+        wrong = (
+            required("spec", detail)
+            if not chosen
+            else invalid("spec", _listed(chosen), f"{detail}, but multiple fields are set")
+        )
+        errors.append(wrong)
     seen: set[str] = set()
     for index, device in enumerate(spec.devices):
         check_name(errors, f"spec.devices[{index}].name", device.name or "", names.dns_label)

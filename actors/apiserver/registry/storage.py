@@ -53,7 +53,29 @@ def validate_storage_class(obj: Any) -> Sequence[FieldError]:
         errors.append(invalid("parameters", "", "field can not be empty."))
     check_one_of(errors, "reclaimPolicy", obj.reclaim_policy, ("Delete", "Retain"))
     check_one_of(errors, "volumeBindingMode", obj.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"))
+    if obj.allowed_topologies:
+        _check_topologies(errors, "allowedTopologies", obj.allowed_topologies)
     return errors
+
+
+def _check_topologies(errors: Errors, path: str, terms: Sequence[Any]) -> None:
+    known: list[dict[str, frozenset[str]]] = []
+    for index, term in enumerate(terms):
+        found: dict[str, frozenset[str]] = {}
+        for number, requirement in enumerate(term.match_label_expressions):
+            where = f"{path}.matchLabelExpressions[{number}]"
+            if not requirement.values:
+                errors.append(required(f"{where}.values"))
+            for position, value in enumerate(requirement.values):
+                if value in requirement.values[:position]:
+                    errors.append(duplicate(f"{where}.values[{position}]", value))
+            check_name(errors, f"{where}.key", requirement.key or "", names.qualified_name)
+            if requirement.key in found:
+                errors.append(duplicate(f"{where}.key", requirement.key))
+            found[requirement.key or ""] = frozenset(requirement.values)
+        if found in known:
+            errors.append(duplicate(f"{path}[{index}].matchLabelExpressions", ""))
+        known.append(found)
 
 
 def validate_storage_class_update(new: Any, old: Any) -> Sequence[FieldError]:
