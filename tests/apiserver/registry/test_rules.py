@@ -138,7 +138,7 @@ STATUSES = [
     ("apps", "replicasets", {"replicas": 1, "readyReplicas": 2}, "status.readyReplicas"),
     ("apps", "statefulsets", {"replicas": 2, "readyReplicas": 1, "availableReplicas": 2}, "status.availableReplicas"),
     ("apps", "daemonsets", {"numberReady": -1}, "status.numberReady"),
-    ("", "replicationcontrollers", {"replicas": -1}, "status.replicas"),
+    ("", "replicationcontrollers", {"replicas": 1, "fullyLabeledReplicas": 2}, "status.fullyLabeledReplicas"),
     ("batch", "jobs", {"active": -1}, "status.active"),
     ("policy", "poddisruptionbudgets", {"disruptionsAllowed": -1}, "status.disruptionsAllowed"),
 ]
