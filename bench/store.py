@@ -153,8 +153,8 @@ async def _embedded(data_dir: Path) -> Any:
 
 
 async def _over_grpc(process: EtcdProcess, writers: int, puts: int) -> float:
-    import grpc.aio
-    from aetcd.rpc import rpc_pb2, rpc_pb2_grpc
+    import grpc.aio  # type: ignore[import-untyped]
+    from aetcd.rpc import rpc_pb2, rpc_pb2_grpc  # type: ignore[import-untyped]
 
     async with grpc.aio.insecure_channel(process.address) as channel:
         stub = rpc_pb2_grpc.KVStub(channel)

@@ -19,6 +19,7 @@ from kubeloop.runtime.errors import RestartLimitExceeded as RestartLimitExceeded
 from kubeloop.runtime.errors import UnknownMessage as UnknownMessage
 from kubeloop.runtime.errors import Unreachable as Unreachable
 from kubeloop.runtime.incarnation import Incarnation
+from kubeloop.runtime.later import Later as Later
 from kubeloop.runtime.limits import MAILBOX_MESSAGES_MAX
 from kubeloop.runtime.log import Logger, get_logger
 from kubeloop.runtime.tasks import Child as Child
@@ -64,7 +65,7 @@ class Actor:
         """Before the first message. What it raises, System.start raises."""
 
     async def on_message(self, message: Any) -> Any:
-        """Handles a message; what it returns answers an ask.
+        """Handles a message; what it returns answers an ask, a `Later` when it is there.
 
         Raise ReplyError (UnknownMessage) to answer with an error. Any other exception crashes the actor.
         """
@@ -81,12 +82,12 @@ class Actor:
         """A child task that ends with the actor. Its exception crashes the actor."""
         return self.incarnation.spawn(function, args, name)
 
-    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: str = "") -> Child | None:
-        """As spawn, but begins at once, in the caller's stack: what never waits costs no task, and answers None.
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: str = "") -> None:
+        """As spawn, but begins at once, in the caller's stack: what never waits costs no task.
 
         For callbacks of timers. It runs outside of any task until it waits, so it must not enter a cancel scope before.
         """
-        return self.incarnation.begin(function, args, name)
+        self.incarnation.begin(function, args, name)
 
     def defer(self, callback: Callable[[], None]) -> None:
         """Calls it when the actor stops or crashes, last deferred first, as the OS closes a dead process's sockets."""
@@ -149,8 +150,11 @@ class ActorRef:
         coroutine = life.handle(message)
         try:
             waits_for = coroutine.send(None)
-        except StopIteration as answer:
-            return answer.value
+        except StopIteration as done:
+            answer = done.value
+            if type(answer) is not Later:
+                return answer
+            return await self._with_timeout(life.answered(answer.future, self._source), timeout_seconds)
         except ReplyError:
             raise
         except Exception as error:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from kubeloop.runtime.errors import ActorStopped, MailboxFull, ReplyError, Unreachable
+from kubeloop.runtime.later import Later
 from kubeloop.runtime.limits import DRAIN_MESSAGES_MAX
 from kubeloop.runtime.mailbox import Ask, Mailbox, fail
 from kubeloop.runtime.tasks import Child, name_of, start_coroutine
@@ -95,8 +96,9 @@ class Incarnation:
         coroutine = self.handle(message)
         try:
             waits_for = coroutine.send(None)
-        except StopIteration as answer:
-            return answer.value
+        except StopIteration as done:
+            answer = done.value
+            return await self.answered(answer.future, source_host) if type(answer) is Later else answer
         except ReplyError:
             raise
         except Exception as error:
@@ -109,7 +111,7 @@ class Incarnation:
             raise RuntimeError(f"{self.slot.name} asks itself while it handles a message: it would wait for ever")
         ask = Ask(message, self.system.loop.create_future())
         await self.put(ask)
-        return await self._answered(ask.reply, source_host)
+        return await self.answered(ask.reply, source_host)
 
     async def answer_later(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any, source_host: str) -> Any:
         """Runs the rest of a handler that was driven to its first suspension as a child, and waits for its answer."""
@@ -119,12 +121,12 @@ class Incarnation:
         reply: asyncio.Future[Any] = self.system.loop.create_future()
         child = self._spawn_rest(coroutine, waits_for, reply)
         try:
-            return await self._answered(reply, source_host)
+            return await self.answered(reply, source_host)
         except (asyncio.CancelledError, Unreachable):
             child.cancel()  # nobody waits for the answer any more
             raise
 
-    async def _answered(self, reply: "asyncio.Future[Any]", source_host: str) -> Any:
+    async def answered(self, reply: "asyncio.Future[Any]", source_host: str) -> Any:
         """Waits for the reply, on a connection that can be cut when the asker is on another host."""
         host = self.slot.host
         if source_host == host:
@@ -150,6 +152,8 @@ class Incarnation:
     ) -> None:
         try:
             answer = await _resume(coroutine, waits_for)
+            if type(answer) is Later:
+                answer = await answer.future
         except ReplyError as error:
             self._refuse(reply, error)
         except Exception as error:
@@ -159,6 +163,19 @@ class Incarnation:
                 reply.set_result(answer)
         finally:
             self.in_flight -= 1
+
+    def _pass_on(self, answer: "asyncio.Future[Any]", reply: "asyncio.Future[Any] | None") -> None:
+        error: BaseException | None = ActorStopped(f"{self.slot.name} gave no answer")
+        if not answer.cancelled():
+            error = answer.exception()
+        if isinstance(error, ReplyError):
+            self._refuse(reply, error)
+        elif reply is None or reply.done():
+            pass
+        elif error is None:
+            reply.set_result(answer.result())
+        else:
+            reply.set_exception(error)
 
     def _refuse(self, reply: "asyncio.Future[Any] | None", error: ReplyError) -> None:
         if reply is None:
@@ -201,7 +218,9 @@ class Incarnation:
                 if type(message) is Ask:
                     await self._answer(message)
                 else:
-                    await self.handle(message)
+                    answer = await self.handle(message)
+                    if type(answer) is Later:
+                        await answer.future
             except ReplyError as error:
                 self._refuse(None, error)
             except Exception as error:
@@ -220,6 +239,8 @@ class Incarnation:
         self._in_hand = ask
         try:
             answer = await self.handle(ask.message)
+            if type(answer) is Later:
+                answer = await answer.future
         except ReplyError as error:
             fail(ask.reply, error)
         except Exception as error:
@@ -255,9 +276,12 @@ class Incarnation:
         coroutine = self.handle(message)
         try:
             waits_for = coroutine.send(None)
-        except StopIteration as answer:
-            if reply is not None and not reply.done():
-                reply.set_result(answer.value)
+        except StopIteration as done:
+            answer = done.value
+            if type(answer) is Later:
+                answer.future.add_done_callback(lambda future: self._pass_on(future, reply))
+            elif reply is not None and not reply.done():
+                reply.set_result(answer)
         except ReplyError as error:
             self._refuse(reply, error)
         except Exception as error:
@@ -289,9 +313,7 @@ class Incarnation:
             raise ActorStopped(f"{self.slot.name} does not run")
         return self._adopt(start_coroutine(function, args), Child(name or name_of(function)))
 
-    def begin(
-        self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], name: str
-    ) -> Child | None:
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], name: str) -> None:
         """Runs a child in the caller's stack to its first suspension; only one that waits becomes a task."""
         if self.ended:
             raise ActorStopped(f"{self.slot.name} does not run")
@@ -299,14 +321,14 @@ class Incarnation:
         try:
             waits_for = coroutine.send(None)
         except StopIteration:
-            return None
+            return
         except Exception as error:
             self.crash(error)
-            return None
+            return
         if self.ended:
             coroutine.close()
-            return None
-        return self._adopt(_resumed(coroutine, waits_for), Child(name or name_of(function)))
+            return
+        self._adopt(_resumed(coroutine, waits_for), Child(name or name_of(function)))
 
     def _adopt(self, coroutine: Coroutine[Any, Any, Any], child: Child) -> Child:
         task = child._task = self.system.create_task(coroutine, f"{self.slot.name}: {child.name}")

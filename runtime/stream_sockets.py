@@ -70,7 +70,7 @@ class _Connection(asyncio.Protocol):
             paused.set_result(None)
 
     async def feed(self) -> None:
-        """Copies what comes to the socket, as fast as it takes it, until its end."""
+        """Copies what comes to the socket, as fast as it takes it, until its end. Whatever breaks ends the socket."""
         stdin = self._streams.stdin
         assert stdin is not None
         try:
@@ -78,13 +78,12 @@ class _Connection(asyncio.Protocol):
                 self._transport.write(data)
                 if self._paused is not None:
                     await self._paused
+            self._over = True
+            if self._streams.finished:
+                return
+            if self._stdout.over:
+                self._transport.close()
+            elif self._transport.can_write_eof():
+                self._transport.write_eof()
         except Exception:
-            self._transport.abort()  # what is behind the streams broke
-            return
-        self._over = True
-        if self._streams.finished:
-            return
-        if self._stdout.over:
-            self._transport.close()
-        elif self._transport.can_write_eof():
-            self._transport.write_eof()
+            self._transport.abort()

@@ -7,6 +7,7 @@ from msgspec import Struct
 from kubeloop.store.errors import LeaseExistsError, LeaseNotFoundError, LeaseTtlTooLargeError
 
 LEASE_TTL_SECONDS_MAX = 9_000_000_000
+LEASE_TTL_SECONDS_MIN = 2  # etcd's with its default election timeout: one and a half of it, rounded up
 
 
 class Lease(Struct, weakref=False):
@@ -51,7 +52,7 @@ class Leases:
         return [self._leases[lease_id] for lease_id in sorted(self._leases)]
 
     def grant(self, ttl_seconds: int, lease_id: int, now: float) -> Lease:
-        """A new lease; id 0 chooses the next free one. A TTL below one second is raised to one, as etcd does."""
+        """A new lease; id 0 chooses the next free one. A TTL below the least is raised to it, as etcd does."""
         if ttl_seconds > LEASE_TTL_SECONDS_MAX:
             raise LeaseTtlTooLargeError
         if lease_id in self._leases:
@@ -59,7 +60,7 @@ class Leases:
         while not lease_id or lease_id in self._leases:
             lease_id = self._next_id
             self._next_id += 1
-        ttl_seconds = max(1, ttl_seconds)
+        ttl_seconds = max(LEASE_TTL_SECONDS_MIN, ttl_seconds)
         lease = Lease(lease_id, ttl_seconds, now + ttl_seconds, {})
         self._leases[lease_id] = lease
         heappush(self._deadlines, (lease.deadline, lease_id))

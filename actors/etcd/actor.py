@@ -9,8 +9,8 @@ from asyncio import TimerHandle
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from inspect import isawaitable
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, ClassVar, cast
 
 from msgspec import Struct
@@ -46,7 +46,7 @@ from kubeloop.actors.etcd.messages import (
     Watch,
 )
 from kubeloop.actors.etcd.options import QUOTA_BACKEND_BYTES, EtcdOptions
-from kubeloop.runtime.actor import Actor, ActorStopped, UnknownMessage
+from kubeloop.runtime.actor import Actor, ActorStopped, Later, UnknownMessage
 from kubeloop.store.buffered import BufferedWatch
 from kubeloop.store.disk import Disk
 from kubeloop.store.errors import CompactedError as StoreCompactedError
@@ -104,6 +104,7 @@ class EtcdActor(Actor):
         for member_id, alarm in state.alarms:
             self.alarms[member_id, alarm] = AlarmMember(member_id, cast(AlarmType, alarm))
         self._commits = GroupCommit(self.store, disk, thread)
+        self.defer(partial(self._commits.close, ActorStopped(f"{self.context.name} stopped")))
         self.spawn(self._commits.run)
 
     def _every_handler(self) -> dict[type, Callable[[Any], Any]]:
@@ -136,25 +137,22 @@ class EtcdActor(Actor):
         if handler is None:
             raise UnknownMessage(message)
         try:
-            if self._commits is None:
-                return handler(message)
-            return await self._durably(handler, message, self._commits)
-        except StoreCompactedError as error:
-            raise CompactedError(str(error), error.code, error.compact_revision) from None
-        except StoreError as error:
-            raise EtcdError(str(error), error.code) from None
-
-    async def _durably(self, handler: Callable[[Any], Any], message: Any, commits: GroupCommit) -> Any:
-        """The answer, or the refusal, once the disk has all that it was made of."""
-        try:
             answer = handler(message)
-        except StoreError:
-            if self.store.changes:
-                await commits.durable()
-            raise
-        if self.store.changes:
-            await commits.durable()
-        return await answer if isawaitable(answer) else answer
+        except StoreError as error:
+            refusal = refused(error)
+            if self._commits is not None and self.store.changes:
+                return Later(self._commits.durable(None, refusal))
+            raise refusal from None
+        if self._commits is None:
+            return answer
+        if type(answer) is CoroutineType:
+            return await answer
+        return Later(self._commits.durable(answer)) if self.store.changes else answer
+
+    async def answer(self, message: Any) -> Any:
+        """The answer to whoever is in this actor's process. Raises EtcdError, CompactedError, UnknownMessage."""
+        answer = await self.on_message(message)
+        return await answer.future if type(answer) is Later else answer
 
     def _guarded(self, handler: Callable[[Any], Any], bytes_of: Callable[[Any], int]) -> Callable[[Any], Any]:
         """Refuses what is too large, and, once the space is used up, whatever takes more of it.
@@ -177,7 +175,7 @@ class EtcdActor(Actor):
         if any(alarm.type == "NOSPACE" for alarm in self.alarms.values()):
             raise NoSpaceError
         if self._disk is not None and 0 < self._quota_bytes < self._disk.size_bytes + size + KV_OVERHEAD_BYTES:
-            self._alarm(Alarm("activate", "NOSPACE"))
+            self._alarm(Alarm("activate", "NOSPACE", self.member_id))
             raise NoSpaceError
 
     @property
@@ -249,8 +247,8 @@ class EtcdActor(Actor):
 
     def _alarm(self, message: Alarm) -> list[AlarmMember]:
         if message.action == "activate":
-            member_id = message.member_id or self.member_id
-            selected = [self.alarms.setdefault((member_id, message.type), AlarmMember(member_id, message.type))]
+            alarm = AlarmMember(message.member_id, message.type)
+            selected = [self.alarms.setdefault((alarm.member_id, alarm.type), alarm)]
         else:
             selected = [
                 alarm
@@ -314,6 +312,13 @@ class EtcdActor(Actor):
 
 def _call_in(thread: Executor, job: Callable[[], None]) -> None:
     thread.submit(job)
+
+
+def refused(error: StoreError) -> EtcdError:
+    """The store's refusal as whoever asked is told."""
+    if isinstance(error, StoreCompactedError):
+        return CompactedError(str(error), error.code, error.compact_revision)
+    return EtcdError(str(error), error.code)
 
 
 def txn_bytes(txn: Txn) -> int:

@@ -6,9 +6,11 @@ Follows etcd's promise ("API guarantees", durability): what a client has been an
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+from kubeloop.actors.etcd.messages import EtcdError
 from kubeloop.runtime.log import get_logger
+from kubeloop.runtime.mailbox import fail
 from kubeloop.store.changes import Compacted
 from kubeloop.store.disk import Disk
 from kubeloop.store.errors import NoSpaceError
@@ -16,6 +18,7 @@ from kubeloop.store.model import KeyValue
 from kubeloop.store.store import Store
 
 T = TypeVar("T")
+Waiter: TypeAlias = "tuple[asyncio.Future[Any], Any, EtcdError | None]"
 
 
 class AtOnce(Executor):
@@ -38,21 +41,31 @@ class GroupCommit:
         self._disk = disk
         self._thread = thread
         self._in_flight = 0  # so many of the store's changes are on their way to the disk
-        self._committing: list[asyncio.Future[None]] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._committing: list[Waiter] = []
+        self._waiting: list[Waiter] = []
         self._sweepers: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._wake.set()  # what an earlier life did not sweep
 
-    async def durable(self) -> None:
-        """Return when all that the store holds now is on disk. Raises `NoSpaceError`."""
-        waiter = asyncio.get_running_loop().create_future()
+    def durable(self, answer: Any, refusal: EtcdError | None = None) -> "asyncio.Future[Any]":
+        """The answer, or the refusal, once all that the store holds now is on disk. Not a task's: many wait at once.
+
+        When the disk is full, an EtcdError.
+        """
+        future = asyncio.get_running_loop().create_future()
         if len(self._store.changes) == self._in_flight:
-            self._committing.append(waiter)
+            self._committing.append((future, answer, refusal))
         else:
-            self._waiting.append(waiter)
+            self._waiting.append((future, answer, refusal))
             self._wake.set()
-        await waiter
+        return future
+
+    def close(self, error: Exception) -> None:
+        """Tell everybody who waits."""
+        waiting = self._committing + self._waiting
+        self._committing, self._waiting = [], []
+        for future, _, _ in waiting:
+            fail(future, error)
 
     async def swept(self) -> None:
         """Return when nothing is on disk that nobody can read."""
@@ -76,7 +89,9 @@ class GroupCommit:
                 self._wake.set()
             elif self._sweepers:
                 sweepers, self._sweepers = self._sweepers, []
-                _resolve(sweepers, None)
+                for sweeper in sweepers:
+                    if not sweeper.done():
+                        sweeper.set_result(None)
 
     async def _commit(self) -> None:
         store = self._store
@@ -93,26 +108,21 @@ class GroupCommit:
             self._in_flight = 0
             store.roll_back()
             get_logger(actor="etcd").error("disk_full", data_dir=str(self._disk.data_dir))
-            refused, self._committing, self._waiting = self._committing + self._waiting, [], []
-            _resolve(refused, error)
+            self.close(EtcdError(str(error), error.code))
             return
         self._in_flight = 0
         committed, self._committing = self._committing, []
         store.settle(len(changes))
-        _resolve(committed, None)
+        for future, answer, refusal in committed:
+            if future.done():  # nobody waits any more
+                continue
+            if refusal is None:
+                future.set_result(answer)
+            else:
+                future.set_exception(refusal)
 
     def _sweep(self) -> bool:
         try:
             return self._disk.sweep()
         except NoSpaceError:
             return False  # a deletion needs room in the log; the next commit that finds some brings it up again
-
-
-def _resolve(waiters: list["asyncio.Future[None]"], error: Exception | None) -> None:
-    for waiter in waiters:
-        if waiter.done():
-            continue
-        if error is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(type(error)(str(error)))

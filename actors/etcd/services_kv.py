@@ -53,7 +53,7 @@ def kv_methods(etcd: EtcdActor, headers: Headers) -> list[Method]:
 
 class KvService:
     def __init__(self, etcd: EtcdActor, headers: Headers) -> None:
-        self._ask = etcd.on_message
+        self._ask = etcd.answer
         self._header = headers.at
         self._now = headers.now
         self._request_bytes_max = etcd.options.max_request_bytes - RAFT_OVERHEAD_BYTES

@@ -34,7 +34,7 @@ def lease_methods(etcd: EtcdActor, headers: Headers) -> list[Method]:
 
 class LeaseService:
     def __init__(self, etcd: EtcdActor, headers: Headers) -> None:
-        self._ask = etcd.on_message
+        self._ask = etcd.answer
         self._now = headers.now
 
     async def grant(self, request: Any) -> bytes:

@@ -43,7 +43,7 @@ def maintenance_methods(etcd: EtcdActor, headers: Headers) -> list[Method]:
 class MaintenanceService:
     def __init__(self, etcd: EtcdActor, headers: Headers) -> None:
         self._etcd = etcd
-        self._ask = etcd.on_message
+        self._ask = etcd.answer
         self._headers = headers
 
     async def alarm(self, request: Any) -> bytes:
