@@ -183,7 +183,7 @@ async def passing_request(
         raise unreachable(str(error)) from None
     async with answer:
         headers = headers_back(answer.headers, prefix, target)
-        html = answer.headers.get("Content-Type", "").startswith("text/html")
+        html = answer.headers.get("Content-Type", "").startswith("text/html") and answer.status != 206
         length = answer.content_length
         if html and request.method != "HEAD" and (length is None or length <= limits.html_rewritten_bytes_max):
             return await passing_page(answer, headers, prefix)

@@ -129,10 +129,10 @@ class Command(asyncio.SubprocessProtocol):
         try:
             while data := await stdin.read():
                 await self._write(data)
+            if not self.ended:
+                self._close_input()
         except Exception:
-            return  # the connection broke: `abandon` does the rest
-        if not self.ended:
-            self._close_input()
+            stdin.close()  # who asked was cut off, and `abandon` does the rest; or the command does not read
 
     async def _write(self, data: bytes) -> None:
         target = self._transport.get_pipe_transport(0)

@@ -111,7 +111,7 @@ class ContainerStdio(asyncio.SubprocessProtocol):
             while data := await streams.stdin.read():
                 await self._write(data)
         except Exception:
-            pass  # the connection broke
+            streams.stdin.close()  # who asked was cut off, or the container does not read
         if self._config.stdin_once:
             self._close_input()
 
@@ -140,7 +140,7 @@ class ContainerStdio(asyncio.SubprocessProtocol):
             self._terminal.type(END_OF_TRANSMISSION)
             return
         target = self._transport.get_pipe_transport(0)
-        if target is not None:
+        if target is not None and not target.is_closing():
             target.close()
 
     # the end
