@@ -335,6 +335,8 @@ class StreamSet:
 
     def add(self, streams: Streams) -> None:
         """Until they are over."""
+        if streams.over:
+            return
         self._streams[streams] = None
         streams.when_over.append(self._forget)
 

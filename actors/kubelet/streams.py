@@ -77,6 +77,8 @@ async def _open(kubelet: "Kubelet", message: Any) -> cri.Streams:
 
 def hold(kubelet: "Kubelet", streams: cri.Streams) -> None:
     """They end with this kubelet, or when nobody has claimed them after a while: their answer got lost."""
+    if streams.over:
+        return
     kubelet.streams.add(streams)
     timer = kubelet.clock.call_later(CLAIM_SECONDS, streams.close_unclaimed)
     streams.when_over.append(lambda _: timer.cancel())

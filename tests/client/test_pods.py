@@ -243,6 +243,15 @@ async def test_a_port_that_nobody_answers_is_refused(client: str) -> None:
                 await streams.wait()
 
 
+async def test_nothing_is_left_of_commands_that_have_ended() -> None:
+    async with running("table") as (cluster, api):
+        for _ in range(3):
+            await api.exec("table", ["false"])
+        for process in ("kubelet/node-1", "kube-apiserver"):
+            live = cluster.system.slot(process).live
+            assert live is not None and len(live.actor.streams) == 0  # type: ignore[attr-defined]
+
+
 def cut_off(cut: Any) -> tuple[str, int]:
     """What a client hears, and how many streams are left, when `cut(cluster)` happens to an exec under way."""
 

@@ -110,7 +110,8 @@ async def test_a_command_that_closes_its_input_does_not_block_who_writes() -> No
 )
 async def test_a_program_that_cannot_be_run_ends_with_a_shells_code(command: list[str], code: int, said: str) -> None:
     async with container() as (one, status):
-        assert await output(await one.runtime.ask(m.Exec(status.id, command))) == ("", said, code)
+        streams: Streams = await one.runtime.ask(m.Exec(status.id, command))
+        assert streams.over and await output(streams) == ("", said, code)
         assert await output(await one.runtime.ask(m.Exec(status.id, command, tty=True))) == (said, "", code)
 
 

@@ -152,6 +152,8 @@ async def test_a_set_forgets_what_is_over_and_breaks_the_rest() -> None:
     with pytest.raises(ConnectionResetError, match="the end"):
         await second.wait()
     assert not len(streams)
+    streams.add(second)  # over already: nothing would take it out again
+    assert not len(streams)
 
 
 class Echo(asyncio.Protocol):
