@@ -378,6 +378,8 @@ class ProcessBackend:
             not_started(request.cmd, error, streams)
             return streams
         container.commands[command.pid] = command
+        if command.ended:
+            self._command_ended(container, command)
         if container.exited.is_set():
             command.kill()
         if streams.stdin is not None:

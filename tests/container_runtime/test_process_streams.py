@@ -132,6 +132,15 @@ async def test_a_command_without_words_is_refused() -> None:
             await one.runtime.ask(m.Exec(status.id, []))
 
 
+async def test_nothing_is_left_of_commands_that_have_ended() -> None:
+    backend = ProcessBackend()
+    async with node(backend) as one:
+        status = await one.start(await one.sandbox(), shell("sleep 600"))
+        for command in (["true"], ["no-such"], ["sh", "-c", "exit 3"]) * 5:
+            await output(await one.runtime.ask(m.Exec(status.id, command)))
+        assert not backend._containers[status.id].commands
+
+
 async def test_who_asked_goes_and_the_command_with_its_children_ends() -> None:
     async with container() as (one, status):
         streams = await execute(one, status, "sleep 600 & echo $!; wait")
