@@ -1,7 +1,7 @@
 """Go's words for JSON syntax errors (encoding/json), which a real API server's clients see. For refused bodies only."""
 
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ESCAPES = '"\\/bfnrt'
 LITERALS = ("true", "false", "null")
@@ -169,3 +169,9 @@ def _digits(text: str, position: int) -> int:
     while text[position : position + 1] in tuple("0123456789"):
         position += 1
     return position
+
+
+def go_kind(value: Any) -> str:
+    """What encoding/json calls a value that does not fit."""
+    names = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+    return names.get(type(value), "null")

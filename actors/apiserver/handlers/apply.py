@@ -8,9 +8,11 @@ from typing import Any
 from kubeloop.actors.api import codec, errors
 from kubeloop.actors.apiserver import limits, managed_fields, metadata
 from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.go_json import go_kind
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import WriteOptions
+from kubeloop.actors.apiserver.watch_cache import Entry
 
 
 async def apply(
@@ -25,6 +27,7 @@ async def apply(
         entry = call.store.cache.entries.get(call.key)
         if entry is None and call.request.subresource:
             raise read.missing(call)
+        check_preconditions(call, entry, wanted)
         live = None
         if entry is not None:
             live = entry.object if call.route.from_storage is None else call.route.from_storage(entry.object)
@@ -48,6 +51,18 @@ async def apply(
     raise write.conflict(call)
 
 
+def check_preconditions(call: Call, entry: Entry | None, wanted: dict[str, Any]) -> None:
+    """Raises 409 for a configuration that was made for another object, or another version of it."""
+    given = wanted.get("metadata") or {}
+    uid, version = given.get("uid"), given.get("resourceVersion")
+    if entry is None and uid:
+        resource = call.route.resource
+        detail = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise errors.conflict(resource.plural, call.name, detail, resource.group)
+    if entry is not None and version not in (None, "", "0", str(entry.revision)):
+        raise write.conflict(call)
+
+
 def applied_to(call: Call, live: Any | None, wanted: dict[str, Any], options: WriteOptions) -> dict[str, Any]:
     """`wanted` applied to the object, as builtins. Raises 409 for fields that others own."""
     return managed_fields.server_side_apply(
@@ -66,17 +81,12 @@ def applied_to(call: Call, live: Any | None, wanted: dict[str, Any], options: Wr
 def read_apply(call: Call, options: WriteOptions) -> dict[str, Any]:
     """The applied object as builtins. Raises 400 when it is none, or another than the path names."""
     body = call.request.body
-    if isinstance(body, bytes):
-        from kubeloop.actors.apiserver.go_yaml import YamlError, load
-
-        try:
-            body, _ = load(body)
-        except YamlError as error:
-            raise errors.bad_request(f"error decoding YAML: {error}") from None
-    elif not isinstance(body, dict):
-        body = codec.to_builtins(body)
+    body = read_yaml(call, body, options) if isinstance(body, bytes) else body
     if not isinstance(body, dict):
-        raise errors.bad_request("error decoding YAML: the body is not an object")
+        body = codec.to_builtins(body)
+    kind = body.get("kind")
+    if kind and kind != call.route.resource.kind:
+        raise errors.bad_request(f"expected an object of kind {call.route.resource.kind}, but got {kind}")
     try:
         found = codec.decode_object(body, call.route.resource.type)
     except codec.DecodeError as error:
@@ -89,6 +99,28 @@ def read_apply(call: Call, options: WriteOptions) -> dict[str, Any]:
     write.checked_namespace(call, given)
     document: dict[str, Any] = body
     return document
+
+
+def read_yaml(call: Call, data: bytes, options: WriteOptions) -> dict[str, Any]:
+    """Keys given twice are told, or refused. Raises 400 for what is no object."""
+    from kubeloop.actors.apiserver.go_yaml import YamlError, load
+
+    try:
+        found, duplicates = load(data)
+    except YamlError as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from None
+    if found is None:
+        found = {}
+    if not isinstance(found, dict):
+        text = f"json: cannot unmarshal {go_kind(found)} into Go value of type map[string]interface {{}}"
+        raise errors.bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {text}")
+    if duplicates and options.field_validation != "Ignore":
+        lines = "".join(f"\n  {line}" for line in duplicates)
+        text = f"error converting YAML to JSON: yaml: unmarshal errors:{lines}"
+        if options.field_validation == "Strict":
+            raise errors.bad_request(f"error strict decoding YAML: {text}")
+        call.warnings.append(text)
+    return found
 
 
 def decode_applied(call: Call, merged: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver import limits, metadata
 from kubeloop.actors.apiserver.bodies import Expected, media_type
 from kubeloop.actors.apiserver.call import Call
-from kubeloop.actors.apiserver.go_json import syntax_error, with_valid_text
+from kubeloop.actors.apiserver.go_json import go_kind, syntax_error, with_valid_text
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import APPLY, WriteOptions, write_options
@@ -73,11 +73,6 @@ def decode_patch(body: Any, kind: type, wrong_type: str) -> Any:
     if not isinstance(document, kind):
         raise errors.bad_request("error decoding patch: " + wrong_type.format(go_kind(document)))
     return document
-
-
-def go_kind(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
-    return names.get(type(value), "null")
 
 
 def json_patch(document: dict[str, Any], operations: list[Any], target: type | None) -> dict[str, Any]:

@@ -65,7 +65,7 @@ async def list_(call: Call) -> Response:
         exact = cache.revision <= revision <= freshness.known_revision(call.store)
     remaining = None
     if not exact:
-        entries, more = await past(call, wanted, options, revision, after)
+        entries, more, remaining = await past(call, wanted, options, revision, after)
     else:
         limit = 0 if options.resource_version == "0" else options.limit  # "any" version: all of it, as caches have it
         entries, more = present(call, wanted, limit, after)
@@ -113,8 +113,11 @@ def present(call: Call, wanted: Selection, limit: int, after: str) -> tuple[list
 
 async def past(
     call: Call, wanted: Selection, options: ListOptions, revision: int, after: str
-) -> tuple[list[Entry], bool]:
-    """The page as it was at `revision`, from the store's history. Raises 410 when that is compacted."""
+) -> tuple[list[Entry], bool, int | None]:
+    """(entries, whether there are more, how many) as it was at `revision`, from the store's history.
+
+    Raises 410 when that is compacted. Nobody knows how many there are that a selector selects.
+    """
     store = call.store
     prefix = store.prefix + (f"{wanted.namespace}/" if wanted.namespace else "")
     start = (store.prefix + after + "\0").encode() if after else prefix.encode()
@@ -130,10 +133,10 @@ async def past(
                     entry = store.decode_entry(kv.key, kv.value, kv.mod_revision)
                 if wanted.matches is None or wanted.matches(entry):
                     if limit and len(entries) == limit:
-                        return entries, True
+                        return entries, True, None if wanted.selective else found.count - limit
                     entries.append(entry)
             if not found.more or not found.kvs:
-                return entries, False
+                return entries, False, None
             start = found.kvs[-1].key + b"\0"
     except CompactedError:
         raise list_expired(call, options, after) from None
