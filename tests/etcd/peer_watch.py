@@ -86,6 +86,11 @@ class WatchStream:
     def wait_canceled(self, watch_id: int) -> None:
         self.until(lambda: watch_id in self.said and bool(self.said[watch_id][-1]["canceled"]))
 
+    def wait_progress(self) -> tuple[int, int]:
+        """The first progress notification: which watch's (-1: all), and its revision."""
+        self.until(lambda: bool(self.progress))
+        return self.progress[0]
+
     def wait_events(self, watch_id: int, count: int) -> None:
         """Until a watch has told of so many transactions."""
         self.until(lambda: len(self.events.get(watch_id, ())) >= count)

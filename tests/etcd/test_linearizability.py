@@ -148,20 +148,19 @@ def test_an_etcd_in_memory(seed: int) -> None:
     """Its store outlives its crashes, as if it were on a disk."""
     store = Store()
     world = run(seed, lambda: EtcdActor(store=store))
-    assert len(world.etcds) > 2, "it crashed"
     assert len(world.recorder.history) > CLIENTS * OPERATIONS / 2
 
 
 @pytest.mark.parametrize("seed", range(15 * SOAK))
 def test_an_etcd_on_disk(seed: int, tmp_path: Path) -> None:
-    world = run(seed, lambda: EtcdActor(EtcdOptions(data_dir=tmp_path)))
-    assert len(world.etcds) > 2, "it crashed"
+    run(seed, lambda: EtcdActor(EtcdOptions(data_dir=tmp_path)))
 
 
 def test_the_runs_meet_what_they_are_for() -> None:
-    """In some of them answers are lost, watches break, buffers overflow, and compaction overtakes watchers."""
+    """The etcd crashes, answers are lost, watches break, buffers overflow, and compaction overtakes watchers."""
     store = Store()
     world = run(3, lambda: EtcdActor(store=store))
+    assert len(world.etcds) > 3
     assert any(one.returned is None for one in world.recorder.history)
     assert max(watcher.connections for watcher in world.watchers) > 3
     assert world.slow.overflows

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from kubeloop.actors.etcd.messages import Compact
-from kubeloop.store.model import DeleteRange, Put
+from kubeloop.store.model import DeleteRange, Put, Txn
 from tests.etcd.peer_client import PeerClient, Request
 from tests.etcd.peer_models import DumbPeer, plain_kv
 from tests.etcd.peer_requests import (
@@ -201,3 +201,61 @@ def test_watches_tell_the_same(
         beside.check()
     finally:
         beside.close()
+
+
+def test_large_transactions_come_in_fragments_to_who_wants_them(both: tuple[PeerClient, PeerClient]) -> None:
+    """Some megabytes of previous values at one revision."""
+    told: list[Any] = []
+    for client in both:
+        client.begin()
+        stream = WatchStream(client)
+        whole = stream.create(WatchCreate(b"big/", b"big0", prev_kv=True))
+        in_parts = stream.create(WatchCreate(b"big/", b"big0", prev_kv=True, fragment=True))
+        for number in range(5):
+            client.do(Put(b"big/%d" % number, b"%d" % number * 1_000_000))
+        client.do(DeleteRange(b"big/", b"big0"))
+        for watch_id in (whole, in_parts):
+            stream.wait_events(watch_id, 6)
+        assert stream.events[whole] == stream.events[in_parts]
+        assert len(stream.events[whole][-1][1]) == 5
+        told.append((stream.fragments, stream.events[whole]))
+        stream.close()
+    (real_fragments, real), (our_fragments, ours) = told
+    assert ours == real
+    assert our_fragments > 0 and real_fragments > 0
+
+
+def test_progress_is_told_when_asked_for(both: tuple[PeerClient, PeerClient]) -> None:
+    """3.4 answers at once, and perhaps before events (etcd-io/etcd#15220); ours after them."""
+    for client in both:
+        client.begin()
+        stream = WatchStream(client)
+        watch_id = stream.create(WatchCreate(b"a"))
+        client.do(Put(b"a", b"1"))
+        stream.wait_events(watch_id, 1)
+        stream.ask_for_progress()
+        assert stream.wait_progress() == (-1, 2)
+        stream.close()
+
+
+def test_a_reader_that_is_slow_holds_nobody_up_and_is_told_what_compaction_took(
+    our_etcd_of_the_session: OurEtcd,
+) -> None:
+    """It reads nothing while 60 MB are written and compacted: what it is told then has no gap before the end."""
+    client = PeerClient(our_etcd_of_the_session.target)
+    client.begin()
+    stream = WatchStream(client)
+    watch_id = stream.create(WatchCreate(b"slow/", b"slow0"))
+    puts = tuple(Put(b"slow/%d" % number, b"v" * 10_000) for number in range(100))
+    for _ in range(60):
+        revision = client.do(Txn((), puts))["revision"]
+    assert client.do(Compact(revision)) == {"revision": revision}
+    stream.wait_canceled(watch_id)
+    told = [transaction[0] for transaction in stream.events[watch_id]]
+    assert told == list(range(2, 2 + len(told)))
+    assert 0 < len(told) < 60
+    assert all(len(events) == 100 for _, events in stream.events[watch_id])
+    assert stream.said[watch_id][-1]["compact_revision"] == revision
+    client.do(DeleteRange(b"slow/", b"slow0"))
+    stream.close()
+    client.close()
