@@ -14,7 +14,7 @@ from kubeloop.actors.apiserver.authentication import AUTHENTICATED, TokenError, 
 from kubeloop.actors.apiserver.call import unknown_resource
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
-from kubeloop.actors.apiserver.http_answer import send, send_status
+from kubeloop.actors.apiserver.http_answer import check_table_options, send, send_status
 from kubeloop.actors.apiserver.messages import Request, UserInfo
 from kubeloop.actors.apiserver.options import boolean
 from kubeloop.actors.apiserver.registry import kind_for
@@ -164,6 +164,7 @@ class HttpServer:
             representation = negotiate.PLAIN
         columns = None
         if representation.as_ == "Table":
+            check_table_options(request)
             columns = await self.printer_columns(where.group, where.version, where.resource)
         if verb == "watch":
             return await http_watch.serve(self, request, message, representation, columns)

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver import limits, render
 from kubeloop.actors.apiserver.answers import EntryResponse, StreamResponse
@@ -19,6 +20,7 @@ from kubeloop.runtime.clock import Clock
 if TYPE_CHECKING:
     from aiohttp import web
 
+INCLUDE_OBJECT = ("", "Metadata", "Object", "None")
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -94,7 +96,7 @@ def transformed(
     if representation.as_ == "Table":
         from kubeloop.actors.apiserver.table import table_of
 
-        include = request.query.get("includeObject", "Metadata")
+        include = request.query.get("includeObject") or "Metadata"
         return table_of(
             resource,
             body,
@@ -103,9 +105,31 @@ def transformed(
             version=representation.version,
             printer_columns=printer_columns,
         )
+    check_partial(representation, body, resource)
     if isinstance(body, ObjectListing):
         return render.partial_list(body, representation.version)
     return render.partial(body, representation.version)
+
+
+def check_partial(representation: Representation, body: Any, resource: tuple[str, str, str]) -> None:
+    """Raises 406 for metadata of one object where there is a list, and of a list where there is one object."""
+    listed = isinstance(body, ObjectListing)
+    if listed == representation.as_.endswith("List"):
+        return
+    kind = kind_for(*resource)
+    package = resource[0].partition(".")[0] or "core"
+    shown = f"*{package}.{kind.resource.kind}" if kind is not None else "*unstructured.Unstructured"
+    found = f"is a list ({shown}List)" if listed else f"is not a list type ({shown})"
+    raise errors.not_acceptable(f"you requested {representation.as_}, but the requested object {found}")
+
+
+def check_table_options(request: "web.BaseRequest") -> None:
+    """Raises 422 for Tables that are to hold something that there is not."""
+    include = request.query.get("includeObject", "")
+    if include not in INCLUDE_OBJECT:
+        detail = "must be 'Metadata', 'Object', 'None', or empty"
+        wrong = errors.FieldError("FieldValueInvalid", "includeObject", include, detail)
+        raise errors.invalid("meta.k8s.io", "TableOptions", "", [wrong])
 
 
 def wants_pretty(request: "web.BaseRequest") -> bool:

@@ -132,7 +132,7 @@ class TableLines:
     ) -> None:
         self._printer_columns = printer_columns
         self._resource = (message.group, message.version, message.resource)
-        self._include = request.query.get("includeObject", "Metadata")
+        self._include = request.query.get("includeObject") or "Metadata"
         self._version = representation.version
         self._clock = server.clock
         self._first = True

@@ -427,6 +427,8 @@ LISTS: Sequence[Row] = [
     not_allowed("GET", "/apis/authorization.k8s.io/v1/subjectaccessreviews?watch=1"),
 ]
 
+AS = "application/json;as={};g=meta.k8s.io;v=v1"
+TABLE, ONE, LIST = (AS.format(kind) for kind in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList"))
 ACCEPTED = "accepted media types include"
 ENCODINGS: Sequence[Row] = [
     *(
@@ -454,6 +456,17 @@ ENCODINGS: Sequence[Row] = [
     ("GET", MAPS, None, {"Accept": "application/json;as=Tree;g=meta.k8s.io;v=v1"}, 406, "NotAcceptable", ""),
     ("GET", MAPS, None, {"Accept": "application/json;as=Table;g=other;v=v1"}, 406, "NotAcceptable", ""),
     ("GET", MAPS, None, {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v9"}, 406, "NotAcceptable", ""),
+    (
+        "GET",
+        MAPS,
+        None,
+        {"Accept": ONE},
+        406,
+        "NotAcceptable",
+        "is a list (*core.ConfigMapList)",
+    ),
+    ("GET", f"{MAPS}/a", None, {"Accept": LIST}, 406, "NotAcceptable", "is not a list type (*core.ConfigMap)"),
+    invalid("GET", f"{MAPS}?includeObject=All", None, "includeObject: Invalid value", {"Accept": TABLE}),
     ("GET", f"{MAPS}?watch=1", None, {"Accept": "application/xml"}, 406, "NotAcceptable", "stream=watch"),
     bad("POST", MAPS, b"{}", "content-encoding: gzip", {"Content-Encoding": "gzip"}),
     bad("POST", MAPS, gzip.compress(b"{}")[:9], "", {"Content-Encoding": "gzip"}),
