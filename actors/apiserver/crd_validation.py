@@ -193,20 +193,37 @@ def wrong(value: Any, schema: Schema, path: str) -> list[FieldError]:
 
 
 def _check_logic(errors: list[FieldError], value: Any, schema: Schema, path: str) -> None:
-    for part in schema.get("allOf", ()):
-        _check(errors, value, part, path)
+    """allOf, anyOf, oneOf and not; of alternatives that all fail, what the nearest of them says is told too."""
+    parts = schema.get("allOf", ())
+    failed = 0
+    for part in parts:
+        found = wrong(value, part, path)
+        errors.extend(found)
+        failed += bool(found)
+    if failed:
+        none = ". None validated" if failed == len(parts) else ""
+        errors.append(_composite(f"{quoted(path)} must validate all the schemas (allOf){none}"))
     any_of = () if schema.get(INT_OR_STRING) else schema.get("anyOf", ())
-    if any_of and all(wrong(value, part, path) for part in any_of):
-        errors.append(fields.invalid(path, value, f'"{path}" must validate at least one schema (anyOf)'))
+    failures = [wrong(value, part, path) for part in any_of]
+    if failures and all(failures):
+        errors.append(_composite(f"{quoted(path)} must validate at least one schema (anyOf)"))
+        errors.extend(sorted(failures, key=len)[0])
     if "oneOf" in schema:
-        hits = sum(not wrong(value, part, path) for part in schema["oneOf"])
+        failures = [wrong(value, part, path) for part in schema["oneOf"]]
+        hits = sum(not failure for failure in failures)
         if hits != 1:
-            found = "Found none valid" if not hits else f"Found {hits} valid alternatives"
-            errors.append(
-                fields.invalid(path, value, f'"{path}" must validate one and only one schema (oneOf). {found}')
-            )
+            found_text = "Found none valid" if not hits else f"Found {hits} valid alternatives"
+            text = f"{quoted(path)} must validate one and only one schema (oneOf). {found_text}"
+            errors.append(_composite(text))
+            if not hits:
+                errors.extend(sorted(failures, key=len)[0])
     if "not" in schema and not wrong(value, schema["not"], path):
-        errors.append(fields.invalid(path, value, f'"{path}" must not validate the schema (not)'))
+        errors.append(_composite(f"{quoted(path)} must not validate the schema (not)"))
+
+
+def _composite(text: str) -> FieldError:
+    """An error of several schemas together belongs to no field."""
+    return fields.invalid("<nil>", "", text)
 
 
 # beside the schema

@@ -316,7 +316,15 @@ def kind_of(crd: Any, version: Any) -> Kind:
         tracks_generation=True,
         unconditional_update=False,
         scale=scale,
+        deprecation_warnings=deprecation_of(crd, version),
     )
+
+
+def deprecation_of(crd: Any, version: Any) -> Sequence[str]:
+    """What every answer in a deprecated version warns of."""
+    if not version.deprecated:
+        return ()
+    return (version.deprecation_warning or f"{crd.spec.group}/{version.name} {crd.spec.names.kind} is deprecated",)
 
 
 def drop_status(obj: Any, context: StrategyContext) -> Any:

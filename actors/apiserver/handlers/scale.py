@@ -119,7 +119,8 @@ async def apply(call: Call, applied: dict[str, Any], options: WriteOptions) -> R
     write.check_identity(call, metadata.current_metadata(scale))
     wanted: dict[str, Any] = {"apiVersion": call.route.api_version, "kind": call.route.resource.kind}
     if scale.spec is not None and scale.spec.replicas is not None:
-        wanted["spec"] = {"replicas": scale.spec.replicas}
+        path = call.kind.scale["specReplicas"] if call.route.resource.type_path is None else "spec.replicas"
+        wanted = with_number_at(wanted, path.strip(".").split("."), scale.spec.replicas)
     for _ in range(limits.patch_retries_max):
         entry = read.find(call)
         owned = decode_applied(call, applied_to(call, entry.object, wanted, options))
@@ -155,7 +156,7 @@ async def write_scale(
         raise errors.conflict(call.route.resource.plural, call.name, detail, call.route.resource.group)
     if given.resource_version and given.resource_version != current.resource_version:
         raise write.conflict(call)
-    scaled = with_replicas(entry.object, replicas)
+    scaled = with_replicas(call, entry.object, replicas)
     if managed_fields is not None:
         owned = msgspec.structs.replace(metadata.current_metadata(scaled), managed_fields=managed_fields)
         scaled = metadata.with_metadata(scaled, owned)
@@ -174,10 +175,16 @@ async def write_scale(
     return Response(200, scale_of(call, found.body), call.warnings)
 
 
-def with_replicas(obj: Any, replicas: int) -> Any:
+def with_replicas(call: Call, obj: Any, replicas: int) -> Any:
     if isinstance(obj, dict):
-        return {**obj, "spec": {**obj.get("spec", {}), "replicas": replicas}}
+        return with_number_at(obj, call.kind.scale["specReplicas"].strip(".").split("."), replicas)
     return msgspec.structs.replace(obj, spec=msgspec.structs.replace(obj.spec, replicas=replicas))
+
+
+def with_number_at(obj: dict[str, Any], path: Sequence[str], number: int) -> dict[str, Any]:
+    name, *rest = path
+    inner = obj.get(name)
+    return {**obj, name: with_number_at(inner if isinstance(inner, dict) else {}, rest, number) if rest else number}
 
 
 __all__ = ["get", "meta", "patch", "update"]
