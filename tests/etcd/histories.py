@@ -27,9 +27,10 @@ Sleep = Callable[[float], Awaitable[Any]]
 
 
 class Recorder:
-    """The common order of events, and everybody's operations."""
+    """The common order of events, and everybody's operations. `certain` are errors after which nothing has happened."""
 
-    def __init__(self) -> None:
+    def __init__(self, certain: tuple[type[Exception], ...] = ()) -> None:
+        self._certain = certain
         self.history: list[Operation] = []
         self.compactions: list[tuple[int, bool]] = []
         self.ticks = 0
@@ -49,11 +50,10 @@ class Recorder:
             operation.expected = known.get(key) if chance.random() < 0.8 else None
         try:
             await CALLS[kind](kv, operation)
-        except (ActorStopped, Unreachable, TimeoutError):
-            if kind == "read":
-                return
-        except EtcdError as error:
-            if error.code != "UNAVAILABLE":
+        except self._certain:
+            return
+        except (ActorStopped, Unreachable, TimeoutError, EtcdError) as error:
+            if isinstance(error, EtcdError) and error.code != "UNAVAILABLE":
                 raise
             if kind == "read":
                 return

@@ -14,8 +14,8 @@ import pytest
 
 from kubeloop.store.model import KeyValue
 from tests.etcd.kill_child import CLIENTS, Acknowledged, Found, Life, digest
+from tests.etcd.soak import SOAK
 
-SOAK = int(os.environ.get("KUBELOOP_SOAK", "1"))
 KILLS = 250 * SOAK
 ACKNOWLEDGED_MAX = 400
 MOMENT_SECONDS = 0.004

@@ -4,7 +4,6 @@ The etcd crashes, hosts are cut off, messages are late or lost; in virtual time,
 """
 
 import asyncio
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,8 @@ from kubeloop.runtime.system import System
 from kubeloop.store.errors import CompactedError
 from kubeloop.store.store import Store
 from tests.etcd.histories import END, PREFIX, Recorder, Watcher
+from tests.etcd.soak import SOAK
 
-SOAK = int(os.environ.get("KUBELOOP_SOAK", "1"))
 CLIENTS = 8
 WATCHERS = 4
 OPERATIONS = 60

@@ -1,16 +1,16 @@
 """What clients see of `kubeloop etcd` through gRPC is linearizable while it is killed with -9 and started again."""
 
 import asyncio
-import os
 import random
 from pathlib import Path
 
 from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
+from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.system import System
 from tests.etcd.histories import END, PREFIX, Recorder, Watcher
 from tests.etcd.real_etcd import OurEtcd
+from tests.etcd.soak import SOAK
 
-SOAK = int(os.environ.get("KUBELOOP_SOAK", "1"))
 KILLS = 8 * SOAK
 CLIENTS = 6
 WATCHERS = 3
@@ -18,7 +18,7 @@ EVENTS_BETWEEN = (50, 250)
 
 
 async def test_clients_of_a_server_that_is_killed(tmp_path: Path) -> None:
-    chance, recorder = random.Random(1), Recorder()
+    chance, recorder = random.Random(1), Recorder(certain=(Unreachable,))
     watchers = [Watcher() for _ in range(WATCHERS)]
     with OurEtcd(tmp_path, data_dir=tmp_path / "data") as etcd:
         options = RemoteEtcd((etcd.url,), request_timeout_seconds=3.0)

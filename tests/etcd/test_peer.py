@@ -1,6 +1,5 @@
 """Random requests are answered by us, and by a dumb model, as by the real etcd: data, revisions, refusals."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +11,8 @@ from tests.etcd.peer_client import PeerClient, Refused, Request
 from tests.etcd.peer_models import DumbPeer, StorePeer
 from tests.etcd.peer_requests import requests, settled
 from tests.etcd.real_etcd import OurEtcd, RealEtcd
+from tests.etcd.soak import SOAK
 
-SOAK = int(os.environ.get("KUBELOOP_SOAK", "1"))
-"""How many times as long as usual; more than once, chance decides."""
 DUPLICATE_KEY = Refused(DuplicateKeyError.code, DuplicateKeyError.text)
 
 compared = settings(
