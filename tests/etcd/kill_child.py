@@ -120,43 +120,43 @@ class Client:
     async def put(self, value: bytes) -> dict[str, Any]:
         key = self.chance.choice(KEYS)
         lease = self.chance.choice([0, *self.leases])
-        result = await self.etcd.on_message(Put(key, value, lease))
+        result = await self.etcd.answer(Put(key, value, lease))
         return {"keys": [key.decode()], "revision": result.revision, "lease": lease}
 
     async def txn(self, value: bytes) -> dict[str, Any]:
         keys = self.chance.sample(KEYS, 3)
-        result = await self.etcd.on_message(Txn((), tuple(Put(key, value) for key in keys)))
+        result = await self.etcd.answer(Txn((), tuple(Put(key, value) for key in keys)))
         return {"keys": [key.decode() for key in keys], "revision": result.revision}
 
     async def cas(self, value: bytes) -> dict[str, Any]:
         key = self.chance.choice(KEYS)
         kv = self.etcd.store.get(key)
-        result = await self.etcd.on_message(PutIf(key, value, kv.mod_revision if kv else 0))
+        result = await self.etcd.answer(PutIf(key, value, kv.mod_revision if kv else 0))
         return {"keys": [key.decode()], "revision": result.revision if result.succeeded else 0}
 
     async def delete(self, value: bytes) -> dict[str, Any]:
         key = self.chance.choice(KEYS)
         if self.chance.random() < 0.5:
-            result = await self.etcd.on_message(DeleteRange(key))
+            result = await self.etcd.answer(DeleteRange(key))
             return {"keys": [key.decode()], "revision": result.revision if result.deleted else 0}
         kv = self.etcd.store.get(key)
-        result = await self.etcd.on_message(DeleteIf(key, kv.mod_revision if kv else 1))
+        result = await self.etcd.answer(DeleteIf(key, kv.mod_revision if kv else 1))
         return {"keys": [key.decode()], "revision": result.revision if result.succeeded else 0}
 
     async def lease(self, value: bytes) -> dict[str, Any]:
         if self.leases and self.chance.random() < 0.5:
             lease = self.leases.pop()
-            await self.etcd.on_message(LeaseRevoke(lease))
+            await self.etcd.answer(LeaseRevoke(lease))
             return {"kind": "revoke", "lease": lease}
         lease = (self.life.number * CLIENTS + self.client) * 1_000_000 + self.chance.randrange(1, 1_000_000)
-        await self.etcd.on_message(LeaseGrant(TTL_SECONDS, lease))
+        await self.etcd.answer(LeaseGrant(TTL_SECONDS, lease))
         self.leases.append(lease)
         return {"kind": "grant", "lease": lease}
 
     async def compact(self, value: bytes) -> dict[str, Any]:
         """Of what the teller knows only."""
         revision = self.chance.randint(max(1, self.life.known - 50), max(1, self.life.known))
-        await self.etcd.on_message(Compact(revision, physical=self.chance.random() < 0.3))
+        await self.etcd.answer(Compact(revision, physical=self.chance.random() < 0.3))
         return {"revision": revision}
 
 

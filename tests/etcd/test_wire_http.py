@@ -50,10 +50,10 @@ async def test_health_version_and_metrics() -> None:
 
 async def test_an_alarm_is_bad_health() -> None:
     async with served() as etcd:
-        await etcd.on_message(Alarm("activate", "NOSPACE"))
+        await etcd.answer(Alarm("activate", "NOSPACE"))
         assert await get(etcd, "/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}')
         assert (await get(etcd, "/readyz"))[0] == 200
-        await etcd.on_message(Alarm("activate", "CORRUPT"))
+        await etcd.answer(Alarm("activate", "CORRUPT"))
         assert (await get(etcd, "/readyz"))[0] == 503
 
 
