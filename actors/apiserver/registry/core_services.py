@@ -271,6 +271,8 @@ def _check_load_balancer(errors: Errors, spec: Any) -> None:
                         "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
                     )
                 )
+        if spec.load_balancer_class is not None:
+            check_name(errors, "spec.loadBalancerClass", spec.load_balancer_class, names.qualified_name)
         return
     if spec.load_balancer_source_ranges:
         errors.append(forbidden("spec.LoadBalancerSourceRanges", _BALANCED))
@@ -292,6 +294,9 @@ def _check_traffic(errors: Errors, spec: Any) -> None:
                 "may only be set for externally-accessible services",
             )
         )
+    if spec.health_check_node_port and not needs_health_check_port(spec):
+        detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        errors.append(invalid("spec.healthCheckNodePort", spec.health_check_node_port, detail))
     if spec.internal_traffic_policy is not None and spec.internal_traffic_policy not in policies:
         errors.append(unsupported("spec.internalTrafficPolicy", spec.internal_traffic_policy, policies))
     distributions = ("PreferClose", "PreferSameZone", "PreferSameNode")

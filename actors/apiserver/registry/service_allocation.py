@@ -85,7 +85,7 @@ def check_cluster_ip_fields(spec: Any) -> Sequence[FieldError]:
 def with_ip_fields(service: Any) -> Any:
     """The service with clusterIPs beside clusterIP, its address families and their policy. Raises 422."""
     spec = service.spec
-    if spec.type not in ("ClusterIP", "NodePort", "LoadBalancer"):
+    if spec.type not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
         return service
     changes: dict[str, Any] = {}
     if spec.cluster_ip and not spec.cluster_ips:
@@ -94,6 +94,8 @@ def with_ip_fields(service: Any) -> Any:
         changes["cluster_ip"] = spec.cluster_ips[0]
     service = replace(service, spec=replace(spec, **changes)) if changes else service
     spec = service.spec
+    if spec.type == "ExternalName":
+        return service
     refuse(service, check_cluster_ip_fields(spec))
     errors: Errors = []
     if is_headless(spec) and not spec.selector:
