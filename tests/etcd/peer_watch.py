@@ -116,7 +116,7 @@ class WatchStream:
                     "canceled": answer.canceled,
                     "reason": answer.cancel_reason,
                     "compact_revision": answer.compact_revision and answer.compact_revision - base,
-                    "revision": answer.header.revision - base,
+                    "revision": answer.header.revision and answer.header.revision - base,
                     "events": len(answer.events),
                 }
             )
