@@ -239,25 +239,6 @@ async def test_the_namespace_of_node_leases_may_be_deleted_as_any_other(server: 
     assert gone.status.phase == "Terminating"
 
 
-@pytest.mark.parametrize(
-    ("verb", "subresource", "said"),
-    [("create", "exec", "exec"), ("get", "exec", "exec"), ("create", "attach", "attach"),
-     ("create", "portforward", "port-forward"), ("get", "proxy", "proxy"), ("delete", "proxy", "proxy")],
-)  # fmt: skip
-async def test_connections_to_pods_are_refused_clearly(server: Server, verb: str, subresource: str, said: str) -> None:
-    await server.call("create", "pods", body=pod())
-    error = await refused(server.call(verb, "pods", "p", subresource=subresource))
-    text = f"{said} to pods is not served by this version of kubeloop"
-    assert (error.code, error.reason, error.message) == (501, "NotImplemented", text)
-    assert (await refused(server.call(verb, "pods", "none", subresource=subresource))).code == 404
-
-
-async def test_proxies_to_services_and_nodes_are_refused_clearly(server: Server) -> None:
-    error = await refused(server.call("get", "services", "https:kubernetes:443", subresource="proxy"))
-    assert (error.code, error.message) == (501, "proxy to services is not served by this version of kubeloop")
-    assert (await refused(server.call("get", "nodes", "none", namespace="", subresource="proxy"))).code == 404
-
-
 async def test_a_pod_without_a_node_has_no_log(server: Server) -> None:
     await server.call("create", "pods", body=pod())
     stream = await server.call("get", "pods", "p", subresource="log")
