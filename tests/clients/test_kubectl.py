@@ -226,6 +226,18 @@ def test_run_and_expose_make_a_service_with_endpoints(kubectl: Kubectl) -> None:
     assert address in kubectl("get", "endpointslices")
 
 
+@pytest.mark.parametrize("profile", ["legacy", "general", "baseline", "restricted", "netadmin", "sysadmin"])
+def test_debug_puts_a_container_into_a_running_pod(kubectl: Kubectl, profile: str) -> None:
+    kubectl("run", "solo", "--image=example/solo:1")
+    kubectl("wait", "pod/solo", "--for=condition=Ready", "--timeout=30s")
+    look = ("debug", "pod/solo", "--image=example/tools:1", f"--profile={profile}", "--attach=false")
+    kubectl(*look, "--container=look", "--target=solo")
+    found = json.loads(kubectl("get", "pod", "solo", "-o", "json"))
+    assert [one["name"] for one in found["spec"]["ephemeralContainers"]] == ["look"]
+    kubectl(*look, "--container=again")
+    assert "again" in kubectl("describe", "pod", "solo")
+
+
 def test_edit_and_replace_keep_the_object_whole(kubectl: Kubectl, web: str) -> None:
     document = json.loads(kubectl("get", "deployment", "web", "-o", "json"))
     document["spec"]["replicas"] = 3

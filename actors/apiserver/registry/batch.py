@@ -26,6 +26,7 @@ from kubeloop.actors.apiserver.registry.fields import (
     check_name,
     check_non_negative,
     check_required_one_of,
+    go_value,
     invalid,
     required,
     unsupported,
@@ -209,7 +210,8 @@ def validate_job_update(new: Any, old: Any) -> Sequence[FieldError]:
         ("managed_by", "managedBy"),
         ("success_policy", "successPolicy"),
     ):
-        check_immutable(errors, f"spec.{json_name}", getattr(a, name), getattr(b, name))
+        if getattr(a, name) != getattr(b, name):
+            errors.append(invalid(f"spec.{json_name}", go_value(getattr(a, name)), IMMUTABLE))
     return errors
 
 

@@ -45,7 +45,7 @@ def default_node(obj: Any) -> Any:
     changes: dict[str, Any] = {}
     if obj.spec is None:
         changes["spec"] = NO_SPEC
-    elif obj.spec.pod_cidr and not obj.spec.pod_cidrs:
+    elif obj.spec.pod_cidr and obj.spec.pod_cidrs[:1] != (obj.spec.pod_cidr,):
         changes["spec"] = replace(obj.spec, pod_cidrs=(obj.spec.pod_cidr,))
     elif obj.spec.pod_cidrs and not obj.spec.pod_cidr:
         changes["spec"] = replace(obj.spec, pod_cidr=obj.spec.pod_cidrs[0])

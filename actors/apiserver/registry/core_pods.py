@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubeloop.actors.api.core_v1 import PodCondition
+from kubeloop.actors.api.core_v1 import PodCondition, PodIP
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import Errors, forbidden, invalid
@@ -65,10 +65,22 @@ def prepare_pod_status(new: Any, old: Any, context: StrategyContext) -> Any:
     status = new.status if new.status is not None else old.status
     if status is not None and status.qos_class is None:
         status = replace(status, qos_class=qos_class(old.spec))
+    if status is not None:
+        status = _with_one_address(status)
     metadata = new.metadata
     if metadata.owner_references != old.metadata.owner_references:
         metadata = replace(metadata, owner_references=old.metadata.owner_references)
     return replace(new, spec=old.spec, status=status, metadata=metadata)
+
+
+def _with_one_address(status: Any) -> Any:
+    """podIP is the first of podIPs: where the two differ, podIP is believed."""
+    first = status.pod_ips[0].ip if status.pod_ips else None
+    if status.pod_ip and status.pod_ip != first:
+        status = replace(status, pod_ips=(PodIP(ip=status.pod_ip),))
+    elif first and not status.pod_ip:
+        status = replace(status, pod_ip=first)
+    return status
 
 
 def default_pod_template_object(obj: Any) -> Any:

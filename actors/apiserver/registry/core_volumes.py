@@ -11,6 +11,7 @@ from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver.registry import names
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
+    IMMUTABLE,
     Errors,
     changes_shown,
     check_immutable,
@@ -19,6 +20,7 @@ from kubeloop.actors.apiserver.registry.fields import (
     check_no_back_steps,
     check_one_of,
     forbidden,
+    go_value,
     invalid,
     required,
     unsupported,
@@ -56,6 +58,13 @@ BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 _SPEC_IMMUTABLE = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 )
+_FINAL_LABELS = {
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+}
 _DEFAULTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("host_path", default_host_path),
     ("iscsi", default_iscsi),
@@ -225,7 +234,23 @@ def validate_volume_update(new: Any, old: Any) -> Sequence[FieldError]:
             )
             break
     check_immutable(errors, "spec.volumeMode", new.spec.volume_mode, old.spec.volume_mode)
+    affinity = old.spec.node_affinity
+    if affinity is not None and new.spec.node_affinity not in (affinity, _with_final_labels(affinity)):
+        shown = go_value(new.spec.node_affinity)
+        errors.append(invalid("nodeAffinity", shown, f"{IMMUTABLE}, except for updating from beta label to GA"))
     return errors
+
+
+def _with_final_labels(affinity: Any) -> Any:
+    """The only change a volume's affinity may see: labels' beta names become the ones they have now."""
+    required = affinity.required
+    if required is None:
+        return affinity
+    terms = []
+    for term in required.node_selector_terms:
+        expressions = tuple(replace(one, key=_FINAL_LABELS.get(one.key, one.key)) for one in term.match_expressions)
+        terms.append(replace(term, match_expressions=expressions))
+    return replace(affinity, required=replace(required, node_selector_terms=tuple(terms)))
 
 
 def default_claim(obj: Any) -> Any:

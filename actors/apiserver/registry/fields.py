@@ -6,7 +6,7 @@ nothing, so that an object with nothing wrong costs no allocation. Wording: apim
 
 import ipaddress
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -214,6 +214,11 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()[:SHOWN_CHARACTERS_MAX]
 
 
-def go_value(value: Any, order: Iterable[tuple[str, Any]] = ()) -> Any:
-    """What Go's %v-as-JSON of an internal struct shows: capitalised field names, nulls kept. `order` lists them."""
-    return dict(order) if order else value
+def go_value(value: Any) -> Any:
+    """What an error shows of an object without JSON names of its own: Go's capitalised fields, nothing left out."""
+    if isinstance(value, msgspec.Struct):
+        names_of = ((one.encode_name, one.name) for one in msgspec.structs.fields(type(value)))
+        return {shown[:1].upper() + shown[1:]: go_value(getattr(value, name)) for shown, name in names_of}
+    if isinstance(value, list | tuple):
+        return [go_value(one) for one in value] or None
+    return value
