@@ -7,6 +7,7 @@ from kubeloop.store.errors import (
     DuplicateKeyError,
     EmptyKeyError,
     InvalidSortOptionError,
+    KeyNotFoundError,
     LeaseProvidedError,
     TooManyOpsError,
     ValueProvidedError,
@@ -42,7 +43,7 @@ def _check_shape(txn: Txn, ops_max: int) -> None:
         if not compare.key:
             raise EmptyKeyError
     for op in (*txn.success, *txn.failure):
-        _CHECKS[type(op)](op, ops_max - ops)
+        _CHECKS.get(type(op), _refuse)(op, ops_max - ops)
 
 
 def _check_read(op: Range, ops_max: int) -> None:
@@ -55,6 +56,11 @@ def _check_read(op: Range, ops_max: int) -> None:
 def _check_delete(op: DeleteRange, ops_max: int) -> None:
     if not op.key:
         raise EmptyKeyError
+
+
+def _refuse(op: object, ops_max: int) -> None:
+    """What etcd answers to an operation that is none."""
+    raise KeyNotFoundError
 
 
 _CHECKS: dict[type, Callable[[Any, int], None]] = {

@@ -1,7 +1,7 @@
 """The KV service: requests into the store's words, and back. Follows the KV part of etcd's v3 API reference."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
@@ -20,7 +20,7 @@ from kubeloop.actors.etcd.messages import (
 )
 from kubeloop.actors.etcd.rpc_words import Method, RpcError
 from kubeloop.actors.etcd.services_header import Headers, encoded, fill_key_value
-from kubeloop.store.errors import KeyNotFoundError, RequestTooLargeError
+from kubeloop.store.errors import RequestTooLargeError
 from kubeloop.store.model import Op, OpResult
 
 RAFT_OVERHEAD_BYTES = 18  # what etcd's raft entry has beside the request: measured, a put's value may be that much less
@@ -145,21 +145,24 @@ OPS: dict[str, Callable[[Any], Op]] = {
 
 
 def request_op(op: Any) -> Op:
-    """Raises what etcd answers to an operation that is none."""
+    """None for what is no operation: the store refuses it when its turn comes, as etcd does."""
     kind = op.WhichOneof("request")
-    if kind is None:
-        raise RpcError(KeyNotFoundError.code, KeyNotFoundError.text)
-    return OPS[kind](getattr(op, kind))
+    return OPS[kind](getattr(op, kind)) if kind is not None else cast(Op, None)
 
 
 def compare_op(compare: Any) -> Compare | None:
-    """None for what always holds: etcd lets a comparison that it does not know hold, and finds unknown targets equal.
+    """None for what always holds: etcd lets a comparison that it does not know hold (the value of no key excepted), and
+    finds unknown targets equal.
 
     A value of another target than the compare's own counts as 0, or as empty.
     """
+    if not compare.key:
+        return Compare(b"", "version", "=", 0)  # refused, whatever it compares
     result = RESULTS.get(compare.result)
     target = TARGETS.get(compare.target)
     range_end = compare.range_end or None
+    if result is None and target == TARGETS[3]:
+        return Compare(compare.key, "version", ">", 0, range_end)
     if result is None or (target is None and result == "="):
         return None
     if target is None:

@@ -1,5 +1,6 @@
 """Requests as no client of good faith makes them are answered by `kubeloop etcd` as by the real etcd."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
 from tests.etcd.peer_client import CALL_SECONDS, PeerClient, Refused, plain
+from tests.etcd.peer_watch import WatchCreate, WatchStream
 from tests.etcd.real_etcd import OurEtcd, RealEtcd
 
 
@@ -234,6 +236,32 @@ def test_kept_alive_leases_are_answered_in_turn(filled: tuple[PeerClient, PeerCl
     )
     assert ours == real
     assert [one.get("TTL", 0) for one in ours] == [1_000, 0, 0, 0, 1_000]
+
+
+def test_leases_end_in_time_and_take_their_keys_along(filled: tuple[PeerClient, PeerClient]) -> None:
+    """The shortest there are; one is kept alive meanwhile."""
+    streams = []
+    for client in filled:
+        for lease_id in (91, 92):
+            client.lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(TTL=1, ID=lease_id))
+            for key in (b"l/%d/1" % lease_id, b"l/%d/2" % lease_id):
+                client.kv.Put(put(key, b"1", lease=lease_id))
+        stream = WatchStream(client)
+        streams.append((stream, stream.create(WatchCreate(b"l/", b"l0", 7))))
+    deadline = time.monotonic() + CALL_SECONDS
+    while any(client.kv.Range(kv(b"l/91/1")).count for client in filled):
+        assert time.monotonic() < deadline
+        for client in filled:
+            list(client.lease.LeaseKeepAlive(iter([rpc_pb2.LeaseKeepAliveRequest(ID=92)])))
+    for client in filled:
+        client.lease.LeaseRevoke(rpc_pb2.LeaseRevokeRequest(ID=92))
+    told = []
+    for stream, watch_id in streams:
+        stream.wait_events(watch_id, 6)
+        told.append([[one[1]["key"] for one in events] for _, events in stream.events[watch_id]])
+        stream.close()
+    assert told[1] == told[0]
+    assert told[1][-2:] == [[b"l/91/1", b"l/91/2"], [b"l/92/1", b"l/92/2"]]
 
 
 @pytest.mark.parametrize("path", ["/etcdserverpb.KV/Rnge", "/etcdserverpb.Lock/Nothing", "/nothing.At/All"])
