@@ -117,7 +117,7 @@ def etcd_of(
 ) -> Any:
     """What `Cluster(etcd=...)` takes. `tls_files`: CA, certificate, key. Raises ValueError."""
     from kubeloop.actors.etcd.options import EtcdOptions
-    from kubeloop.actors.etcd.remote_options import RemoteEtcd
+    from kubeloop.actors.etcd.remote.options import RemoteEtcd
 
     if not endpoints:
         if any(tls_files):

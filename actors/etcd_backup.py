@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kubeloop.actors.etcd.remote_options import RemoteEtcd
+from kubeloop.actors.etcd.remote.options import RemoteEtcd
 
 
 def backup(
@@ -64,9 +64,9 @@ async def _of_directory(path: Path) -> AsyncIterator[bytes]:
 
 
 async def _of_url(source: RemoteEtcd) -> AsyncIterator[bytes]:
-    from kubeloop.actors.etcd.remote_errors import refusal
-    from kubeloop.actors.etcd.remote_grpc import grpc, rpc, rpc_pb2
-    from kubeloop.actors.etcd.remote_members import Members
+    from kubeloop.actors.etcd.remote.errors import refusal
+    from kubeloop.actors.etcd.remote.members import Members
+    from kubeloop.actors.etcd.remote.stubs import grpc, rpc, rpc_pb2
 
     members = Members(source)
     try:

@@ -12,14 +12,14 @@ from kubeloop.actors.etcd.backup import save
 from kubeloop.actors.etcd.kv import ActorKV
 from kubeloop.actors.etcd.messages import KV, EtcdError
 from kubeloop.actors.etcd.options import EtcdOptions
-from kubeloop.actors.etcd.remote_options import RemoteEtcd
+from kubeloop.actors.etcd.remote.options import RemoteEtcd
 from kubeloop.actors.processes import CONTROL_PLANE
 from kubeloop.runtime.actor import ActorStopped, Unreachable
 from kubeloop.runtime.system import System
 from kubeloop.store.store import Store
 
 if TYPE_CHECKING:
-    from kubeloop.actors.etcd.remote import RemoteKV
+    from kubeloop.actors.etcd.remote.kv import RemoteKV
 
 EtcdChoice: TypeAlias = EtcdOptions | RemoteEtcd | Sequence[str] | str
 ETCD_FOLDER = "etcd"  # below the cluster's data_dir
@@ -60,7 +60,7 @@ def check_listening(options: EtcdOptions) -> None:
     """Raises ValueError for URLs that cannot be listened on, ImportError where aetcd is needed and not installed."""
     if not options.listen_client_urls:
         return
-    from kubeloop.actors.etcd.server import address_of
+    from kubeloop.actors.etcd.wire.server import address_of
 
     for url in options.listen_client_urls:
         scheme, _, _ = address_of(url)
@@ -72,7 +72,7 @@ class ListeningEtcd(EtcdActor):
     """An etcd that also serves its own API."""
 
     async def on_start(self) -> None:
-        from kubeloop.actors.etcd.server import EtcdServer
+        from kubeloop.actors.etcd.wire.server import EtcdServer
 
         await super().on_start()
         self.server = EtcdServer(self)
@@ -127,7 +127,7 @@ class ClusterEtcd:
         self.urls = tuple(live.actor.server.urls)  # a restarted one listens on the same ports
 
     async def _connect(self, options: RemoteEtcd, system: System) -> None:
-        from kubeloop.actors.etcd.remote import RemoteKV
+        from kubeloop.actors.etcd.remote.kv import RemoteKV
 
         self._remote = RemoteKV(options, system, clock=system.clock)
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kubeloop.actors.etcd.remote_options import RemoteEtcd
+from kubeloop.actors.etcd.remote.options import RemoteEtcd
 
 if TYPE_CHECKING:
     from kubeloop.actors.etcd.migrate import OnProgress, Report

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kubeloop.actors.client.reconcile import Result as Result
     from kubeloop.actors.cluster import Cluster as Cluster
     from kubeloop.actors.etcd.options import EtcdOptions as EtcdOptions
-    from kubeloop.actors.etcd.remote_options import RemoteEtcd as RemoteEtcd
+    from kubeloop.actors.etcd.remote.options import RemoteEtcd as RemoteEtcd
     from kubeloop.actors.processes import NodeOptions as NodeOptions
     from kubeloop.runtime.simulation import simulate as simulate
 
@@ -39,7 +39,7 @@ _HOMES = {
     "InformerFactory": "kubeloop.actors.client.informer",
     "NodeOptions": "kubeloop.actors.processes",
     "ReconcileLoop": "kubeloop.actors.client.reconcile",
-    "RemoteEtcd": "kubeloop.actors.etcd.remote_options",
+    "RemoteEtcd": "kubeloop.actors.etcd.remote.options",
     "Result": "kubeloop.actors.client.reconcile",
     "StatusError": "kubeloop.actors.api.errors",
     "simulate": "kubeloop.runtime.simulation",

@@ -20,7 +20,7 @@ from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.kv import ActorKV
 from kubeloop.actors.etcd.messages import KV, CompactedError, EtcdError, KeyValue, Put, prefix_range_end
 from kubeloop.actors.etcd.options import EtcdOptions
-from kubeloop.actors.etcd.remote_options import RemoteEtcd
+from kubeloop.actors.etcd.remote.options import RemoteEtcd
 from kubeloop.runtime.system import System
 from kubeloop.store.disk import FILE
 
@@ -244,7 +244,7 @@ async def opened(
     Raises `MigrationError` for a folder without an etcd when it must have one, DataDirError, OSError, Unreachable.
     """
     if isinstance(side, RemoteEtcd):
-        from kubeloop.actors.etcd.remote import RemoteKV
+        from kubeloop.actors.etcd.remote.kv import RemoteKV
 
         async with RemoteKV(side, system) as kv:
             yield kv, kv.cluster_id

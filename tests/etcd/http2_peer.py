@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from hpack import Decoder, Encoder
 
-from kubeloop.actors.etcd.http2 import Http2Connection
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.wire.http2 import Http2Connection
+from kubeloop.actors.etcd.wire.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -21,8 +21,8 @@ from kubeloop.actors.etcd.http2_frames import (
     frame,
     settings_payload,
 )
-from kubeloop.actors.etcd.http2_headers import Head
-from kubeloop.actors.etcd.http2_stream import Stream
+from kubeloop.actors.etcd.wire.http2_headers import Head
+from kubeloop.actors.etcd.wire.http2_stream import Stream
 
 REQUEST = (
     (b":method", b"POST"),

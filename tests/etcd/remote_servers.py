@@ -8,7 +8,7 @@ import pytest
 
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.options import EtcdOptions
-from kubeloop.actors.etcd.server import EtcdServer
+from kubeloop.actors.etcd.wire.server import EtcdServer
 from kubeloop.runtime.system import System
 
 SECONDS = 10.0

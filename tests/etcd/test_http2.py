@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.wire.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,

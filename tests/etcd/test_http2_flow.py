@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from kubeloop.actors.etcd.http2 import Http2Connection
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.wire.http2 import Http2Connection
+from kubeloop.actors.etcd.wire.http2_frames import (
     ACK,
     DATA,
     END_HEADERS,
@@ -25,8 +25,8 @@ from kubeloop.actors.etcd.http2_frames import (
     Http2Limits,
     frame,
 )
-from kubeloop.actors.etcd.http2_headers import literal
-from kubeloop.actors.etcd.http2_stream import WAITING_BYTES_HIGH, Stream
+from kubeloop.actors.etcd.wire.http2_headers import literal
+from kubeloop.actors.etcd.wire.http2_stream import WAITING_BYTES_HIGH, Stream
 from tests.etcd.http2_peer import OK, EchoStream, Peer, SilentStream, settings
 
 INT = struct.Struct(">I").pack

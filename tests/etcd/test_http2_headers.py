@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from kubeloop.actors.etcd.http2_headers import BLOCKS_REMEMBERED_MAX, BadHeaders, HeaderReader, literal
+from kubeloop.actors.etcd.wire.http2_headers import BLOCKS_REMEMBERED_MAX, BadHeaders, HeaderReader, literal
 
 NAMES = [b":path", b":method", b"te", b"grpc-timeout", b"user-agent", b"x-a", b"x-b"]
 FIELDS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from([b"", b"1", b"POST", b"v" * 100])), max_size=8)

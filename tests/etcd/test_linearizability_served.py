@@ -4,7 +4,7 @@ import asyncio
 import random
 from pathlib import Path
 
-from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
+from kubeloop.actors.etcd.remote.kv import RemoteEtcd, RemoteKV
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.system import System
 from tests.etcd.histories import END, PREFIX, Recorder, Watcher

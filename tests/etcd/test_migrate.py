@@ -12,7 +12,7 @@ import pytest
 from kubeloop import Cluster
 from kubeloop.actors.etcd.messages import KV, KeyValue, Put
 from kubeloop.actors.etcd.migrate import MigrationError, migrate, opened
-from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
+from kubeloop.actors.etcd.remote.kv import RemoteEtcd, RemoteKV
 from kubeloop.actors.etcd_migrate import lines
 from kubeloop.runtime.system import System
 from tests.etcd.real_etcd import RealEtcd, Tls, require_etcd

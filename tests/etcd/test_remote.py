@@ -24,8 +24,8 @@ from kubeloop.actors.etcd.messages import (
     Txn,
     prefix_range_end,
 )
-from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
-from kubeloop.actors.etcd.remote_pages import PAGE_KEYS, page_keys
+from kubeloop.actors.etcd.remote.kv import RemoteEtcd, RemoteKV
+from kubeloop.actors.etcd.remote.pages import PAGE_KEYS, page_keys
 from kubeloop.runtime.actor import ActorStopped, Unreachable
 from kubeloop.runtime.system import System
 from kubeloop.store.model import KeyValue

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from kubeloop.actors.etcd.messages import CompactedError, EtcdError, Event
-from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
-from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
-from kubeloop.actors.etcd.remote_watch import RemoteWatch
+from kubeloop.actors.etcd.remote.errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote.kv import RemoteEtcd, RemoteKV
+from kubeloop.actors.etcd.remote.watch import RemoteWatch
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.system import System
 from tests.etcd.real_etcd import Member, RealEtcd, Tls, require_etcd

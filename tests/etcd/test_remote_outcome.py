@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kubeloop.actors.etcd.messages import CasResult, EtcdError, Put, Range
-from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
-from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote.errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote.kv import RemoteEtcd, RemoteKV
 from kubeloop.runtime.system import System
 from kubeloop.store.model import KeyValue
 from tests.etcd.remote_servers import SECONDS, Relay, etcd_urls

@@ -9,7 +9,7 @@ import random
 import grpc  # type: ignore[import-untyped]
 from aetcd.rpc import rpc_pb2, rpc_pb2_grpc  # type: ignore[import-untyped]
 
-from kubeloop.actors.etcd.remote import RemoteEtcd, RemoteKV
+from kubeloop.actors.etcd.remote.kv import RemoteEtcd, RemoteKV
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.system import System
 from tests.etcd.histories import END, PREFIX, Recorder, Watcher

@@ -11,9 +11,9 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
-from kubeloop.actors.etcd.http2_frames import PREFACE, Http2Limits
 from kubeloop.actors.etcd.messages import Alarm
 from kubeloop.actors.etcd.options import EtcdOptions
+from kubeloop.actors.etcd.wire.http2_frames import PREFACE, Http2Limits
 from kubeloop.actors.pki import CertificateAuthority, KeyPair
 from kubeloop.runtime.clock import Clock
 from tests.etcd.http2_peer import GREETING

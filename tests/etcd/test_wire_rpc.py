@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from kubeloop.actors.etcd.http2 import Http2Connection
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.messages import EtcdError
+from kubeloop.actors.etcd.wire.http2 import Http2Connection
+from kubeloop.actors.etcd.wire.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -20,12 +21,11 @@ from kubeloop.actors.etcd.http2_frames import (
     Http2Limits,
     frame,
 )
-from kubeloop.actors.etcd.http2_headers import Head
-from kubeloop.actors.etcd.http2_stream import Stream
-from kubeloop.actors.etcd.messages import EtcdError
-from kubeloop.actors.etcd.rpc import RpcServer
-from kubeloop.actors.etcd.rpc_call import StreamingCall
-from kubeloop.actors.etcd.rpc_words import Method, RpcError, prefixed
+from kubeloop.actors.etcd.wire.http2_headers import Head
+from kubeloop.actors.etcd.wire.http2_stream import Stream
+from kubeloop.actors.etcd.wire.rpc import RpcServer
+from kubeloop.actors.etcd.wire.rpc_call import StreamingCall
+from kubeloop.actors.etcd.wire.rpc_words import Method, RpcError, prefixed
 from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.metrics import Registry

@@ -8,8 +8,8 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
-from kubeloop.actors.etcd import services_watch
 from kubeloop.actors.etcd.options import EtcdOptions
+from kubeloop.actors.etcd.wire import services_watch
 from kubeloop.runtime.system import System
 from kubeloop.store.model import prefix_range_end
 from tests.etcd.wire_server import Served, Stubs, WatchClient, connected, etcd_and_client, start

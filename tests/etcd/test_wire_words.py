@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from kubeloop.actors.etcd.options import EtcdOptions
-from kubeloop.actors.etcd.rpc_words import CODE_LABELS, RpcError, decompressed, percent_encoded, timeout_seconds
-from kubeloop.actors.etcd.server import address_of, tls_context
-from kubeloop.actors.etcd.services_header import varint
+from kubeloop.actors.etcd.wire.rpc_words import CODE_LABELS, RpcError, decompressed, percent_encoded, timeout_seconds
+from kubeloop.actors.etcd.wire.server import address_of, tls_context
+from kubeloop.actors.etcd.wire.services_header import varint
 from kubeloop.actors.etcd_command import compaction_mode, retention
 
 

@@ -10,10 +10,10 @@ import msgspec
 from aetcd.rpc import rpc_pb2, rpc_pb2_grpc  # type: ignore[import-untyped]
 
 from kubeloop.actors.etcd.actor import EtcdActor
-from kubeloop.actors.etcd.http2 import DEFAULT_LIMITS
-from kubeloop.actors.etcd.http2_frames import Http2Limits
 from kubeloop.actors.etcd.options import EtcdOptions
-from kubeloop.actors.etcd.server import EtcdServer
+from kubeloop.actors.etcd.wire.http2 import DEFAULT_LIMITS
+from kubeloop.actors.etcd.wire.http2_frames import Http2Limits
+from kubeloop.actors.etcd.wire.server import EtcdServer
 from kubeloop.runtime.system import System
 
 

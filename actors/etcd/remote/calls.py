@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from kubeloop.actors.etcd.messages import EtcdError
-from kubeloop.actors.etcd.remote_errors import (
+from kubeloop.actors.etcd.remote.errors import (
     COMPACTED,
     OutcomeUnknown,
     hint,
@@ -18,9 +18,9 @@ from kubeloop.actors.etcd.remote_errors import (
     refusal,
     text_of,
 )
-from kubeloop.actors.etcd.remote_grpc import grpc, rpc_pb2
-from kubeloop.actors.etcd.remote_members import METADATA, Member, Members, write
-from kubeloop.actors.etcd.remote_options import RemoteEtcd
+from kubeloop.actors.etcd.remote.members import METADATA, Member, Members, write
+from kubeloop.actors.etcd.remote.options import RemoteEtcd
+from kubeloop.actors.etcd.remote.stubs import grpc, rpc_pb2
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.backoff import Backoff
 from kubeloop.runtime.clock import Clock

@@ -4,13 +4,13 @@ The message classes are aetcd's (rpc.proto of etcd 3.5); importing this module i
 """
 
 from kubeloop.actors.etcd.actor import EtcdActor
-from kubeloop.actors.etcd.rpc_words import Method, RpcError
-from kubeloop.actors.etcd.services_cluster import cluster_methods
-from kubeloop.actors.etcd.services_header import Headers
-from kubeloop.actors.etcd.services_kv import kv_methods
-from kubeloop.actors.etcd.services_lease import lease_methods
-from kubeloop.actors.etcd.services_maintenance import maintenance_methods
-from kubeloop.actors.etcd.services_watch import watch_methods
+from kubeloop.actors.etcd.wire.rpc_words import Method, RpcError
+from kubeloop.actors.etcd.wire.services_cluster import cluster_methods
+from kubeloop.actors.etcd.wire.services_header import Headers
+from kubeloop.actors.etcd.wire.services_kv import kv_methods
+from kubeloop.actors.etcd.wire.services_lease import lease_methods
+from kubeloop.actors.etcd.wire.services_maintenance import maintenance_methods
+from kubeloop.actors.etcd.wire.services_watch import watch_methods
 
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status SERVING
 HEALTH = "grpc.health.v1.Health"

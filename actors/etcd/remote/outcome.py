@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from kubeloop.actors.etcd.messages import CasResult, EtcdError, KeyValue, RangeResult
-from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote.errors import OutcomeUnknown
 from kubeloop.runtime.actor import Unreachable
 
 VERSIONS_READ_MAX = 32

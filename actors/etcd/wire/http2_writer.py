@@ -6,7 +6,7 @@ Bytes that the client's windows or its socket do not take wait in their stream; 
 import asyncio
 from typing import TYPE_CHECKING
 
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.wire.http2_frames import (
     DEFAULT_FRAME_BYTES_MAX,
     DEFAULT_WINDOW_BYTES,
     UINT32,
@@ -16,7 +16,7 @@ from kubeloop.actors.etcd.http2_frames import (
 )
 
 if TYPE_CHECKING:
-    from kubeloop.actors.etcd.http2_stream import Stream
+    from kubeloop.actors.etcd.wire.http2_stream import Stream
 
 FLUSH_BYTES = 262_144
 

@@ -7,7 +7,7 @@ A reader subclasses `Stream` and overrides what it wants to hear of: `request_re
 from collections import deque
 from typing import TYPE_CHECKING
 
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.wire.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -15,10 +15,10 @@ from kubeloop.actors.etcd.http2_frames import (
     HEADERS,
     ErrorCode,
 )
-from kubeloop.actors.etcd.http2_headers import Head
+from kubeloop.actors.etcd.wire.http2_headers import Head
 
 if TYPE_CHECKING:
-    from kubeloop.actors.etcd.http2 import Http2Connection
+    from kubeloop.actors.etcd.wire.http2 import Http2Connection
 
 WAITING_BYTES_HIGH = 65_536
 """Bytes of one stream that may wait before its writer is asked to wait, too."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubeloop.actors.etcd import remote_words as words
 from kubeloop.actors.etcd.messages import CompactedError, KeyValue, Range, RangeResult
-from kubeloop.actors.etcd.remote_calls import Calls
+from kubeloop.actors.etcd.remote import words
+from kubeloop.actors.etcd.remote.calls import Calls
 
 PAGE_KEYS = 1_000
 PAGE_KEYS_MAX = 50_000

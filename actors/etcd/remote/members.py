@@ -9,8 +9,8 @@ leader", hangs) leads away from it, and so that each member's certificate is che
 import asyncio
 from typing import Any
 
-from kubeloop.actors.etcd.remote_grpc import grpc, rpc
-from kubeloop.actors.etcd.remote_options import RemoteEtcd, parse_endpoint
+from kubeloop.actors.etcd.remote.options import RemoteEtcd, parse_endpoint
+from kubeloop.actors.etcd.remote.stubs import grpc, rpc
 from kubeloop.runtime.actor import Unreachable
 
 METADATA = (("hasleader", "true"),)

@@ -9,9 +9,9 @@ from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.messages import Alarm, AlarmMember, Defragment, HashKV, HashResult, Status, StatusResult
-from kubeloop.actors.etcd.rpc_call import StreamingCall
-from kubeloop.actors.etcd.rpc_words import Method, RpcError
-from kubeloop.actors.etcd.services_header import Headers, encoded
+from kubeloop.actors.etcd.wire.rpc_call import StreamingCall
+from kubeloop.actors.etcd.wire.rpc_words import Method, RpcError
+from kubeloop.actors.etcd.wire.services_header import Headers, encoded
 
 VERSION = "3.5.13"
 """The etcd that clients may take this for. Its API is served, and what clients look up a version for holds: progress

@@ -14,9 +14,9 @@ from kubeloop.actors.etcd.messages import (
     LeaseRevoke,
     LeaseTimeToLive,
 )
-from kubeloop.actors.etcd.rpc_call import StreamingCall
-from kubeloop.actors.etcd.rpc_words import Method
-from kubeloop.actors.etcd.services_header import Headers, encoded
+from kubeloop.actors.etcd.wire.rpc_call import StreamingCall
+from kubeloop.actors.etcd.wire.rpc_words import Method
+from kubeloop.actors.etcd.wire.services_header import Headers, encoded
 from kubeloop.store.lease import LeaseStatus
 
 

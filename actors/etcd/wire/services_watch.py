@@ -13,9 +13,9 @@ from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
 from kubeloop.actors.etcd.actor import EtcdActor
 from kubeloop.actors.etcd.messages import Event, EventType
-from kubeloop.actors.etcd.rpc_call import StreamingCall
-from kubeloop.actors.etcd.rpc_words import Method
-from kubeloop.actors.etcd.services_header import EventEncoder, Headers, encoded, varint
+from kubeloop.actors.etcd.wire.rpc_call import StreamingCall
+from kubeloop.actors.etcd.wire.rpc_words import Method
+from kubeloop.actors.etcd.wire.services_header import EventEncoder, Headers, encoded, varint
 from kubeloop.store.buffered import BufferedWatch
 from kubeloop.store.errors import CompactedError
 from kubeloop.store.model import DELETE, PUT

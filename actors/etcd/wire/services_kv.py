@@ -18,8 +18,8 @@ from kubeloop.actors.etcd.messages import (
     Txn,
     TxnResult,
 )
-from kubeloop.actors.etcd.rpc_words import Method, RpcError
-from kubeloop.actors.etcd.services_header import Headers, encoded, fill_key_value
+from kubeloop.actors.etcd.wire.rpc_words import Method, RpcError
+from kubeloop.actors.etcd.wire.services_header import Headers, encoded, fill_key_value
 from kubeloop.store.errors import RequestTooLargeError
 from kubeloop.store.model import Op, OpResult
 

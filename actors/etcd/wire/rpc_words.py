@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote_from_bytes
 
-from kubeloop.actors.etcd.http2_headers import literal
+from kubeloop.actors.etcd.wire.http2_headers import literal
 from kubeloop.runtime.metrics import Counter
 
 CODES = {

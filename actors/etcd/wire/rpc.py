@@ -6,11 +6,11 @@ Texts of refusals are grpc-go's, which real etcd is built on.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubeloop.actors.etcd.http2 import Http2Connection
-from kubeloop.actors.etcd.http2_headers import Head
-from kubeloop.actors.etcd.http2_stream import Stream
-from kubeloop.actors.etcd.rpc_call import Call, StreamingCall, UnaryCall
-from kubeloop.actors.etcd.rpc_words import CODE_LABELS, HEADERS, Method, RpcError, status_trailers, text
+from kubeloop.actors.etcd.wire.http2 import Http2Connection
+from kubeloop.actors.etcd.wire.http2_headers import Head
+from kubeloop.actors.etcd.wire.http2_stream import Stream
+from kubeloop.actors.etcd.wire.rpc_call import Call, StreamingCall, UnaryCall
+from kubeloop.actors.etcd.wire.rpc_words import CODE_LABELS, HEADERS, Method, RpcError, status_trailers, text
 from kubeloop.runtime.log import Logger
 from kubeloop.runtime.metrics import Registry
 from kubeloop.runtime.tasks import Spawner

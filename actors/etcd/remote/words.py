@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kubeloop.actors.etcd.remote_grpc import rpc_pb2
+from kubeloop.actors.etcd.remote.stubs import rpc_pb2
 from kubeloop.store.model import (
     DELETE,
     PUT,

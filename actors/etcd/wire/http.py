@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from kubeloop.actors.etcd.actor import EtcdActor
-from kubeloop.actors.etcd.http2 import Http2Connection
-from kubeloop.actors.etcd.http2_headers import Head, literal
-from kubeloop.actors.etcd.http2_stream import Stream
-from kubeloop.actors.etcd.services_maintenance import CLUSTER_VERSION, VERSION
+from kubeloop.actors.etcd.wire.http2 import Http2Connection
+from kubeloop.actors.etcd.wire.http2_headers import Head, literal
+from kubeloop.actors.etcd.wire.http2_stream import Stream
+from kubeloop.actors.etcd.wire.services_maintenance import CLUSTER_VERSION, VERSION
 from kubeloop.runtime.metrics import Registry
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any, NoReturn
 from aetcd.rpc import rpc_pb2  # type: ignore[import-untyped]
 
 from kubeloop.actors.etcd.actor import EtcdActor
-from kubeloop.actors.etcd.rpc_words import Method, RpcError
-from kubeloop.actors.etcd.services_header import Headers, encoded
+from kubeloop.actors.etcd.wire.rpc_words import Method, RpcError
+from kubeloop.actors.etcd.wire.services_header import Headers, encoded
 
 
 def cluster_methods(etcd: EtcdActor, headers: Headers, client_urls: list[str]) -> list[Method]:

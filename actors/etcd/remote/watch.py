@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from kubeloop.actors.etcd import remote_words as words
 from kubeloop.actors.etcd.messages import CompactedError, EtcdError, Event, EventType
-from kubeloop.actors.etcd.remote_calls import Calls, being_cancelled
-from kubeloop.actors.etcd.remote_errors import COMPACTED, is_refusal
-from kubeloop.actors.etcd.remote_grpc import grpc
-from kubeloop.actors.etcd.remote_members import Member, write
+from kubeloop.actors.etcd.remote import words
+from kubeloop.actors.etcd.remote.calls import Calls, being_cancelled
+from kubeloop.actors.etcd.remote.errors import COMPACTED, is_refusal
+from kubeloop.actors.etcd.remote.members import Member, write
+from kubeloop.actors.etcd.remote.stubs import grpc
 from kubeloop.runtime.actor import Unreachable
 from kubeloop.runtime.tasks import Child, Spawner
 from kubeloop.store.watch import OnClosed, Sink

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from kubeloop.actors.etcd import remote_words as words
 from kubeloop.actors.etcd.messages import (
     CasResult,
     CompactedError,
@@ -28,13 +27,14 @@ from kubeloop.actors.etcd.messages import (
     TxnResult,
     WatchHandle,
 )
-from kubeloop.actors.etcd.remote_calls import Calls
-from kubeloop.actors.etcd.remote_errors import OutcomeUnknown
-from kubeloop.actors.etcd.remote_grpc import rpc_pb2
-from kubeloop.actors.etcd.remote_options import RemoteEtcd as RemoteEtcd
-from kubeloop.actors.etcd.remote_outcome import settle
-from kubeloop.actors.etcd.remote_pages import PAGE_KEYS, read_pages
-from kubeloop.actors.etcd.remote_watch import RemoteWatch
+from kubeloop.actors.etcd.remote import words
+from kubeloop.actors.etcd.remote.calls import Calls
+from kubeloop.actors.etcd.remote.errors import OutcomeUnknown
+from kubeloop.actors.etcd.remote.options import RemoteEtcd as RemoteEtcd
+from kubeloop.actors.etcd.remote.outcome import settle
+from kubeloop.actors.etcd.remote.pages import PAGE_KEYS, read_pages
+from kubeloop.actors.etcd.remote.stubs import rpc_pb2
+from kubeloop.actors.etcd.remote.watch import RemoteWatch
 from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.tasks import Spawner
@@ -56,8 +56,8 @@ class RemoteKV:
     code UNAVAILABLE, of a write that may have been done; `Unreachable` when no member answers within the request's
     time and nothing was changed; OSError for certificates that cannot be read.
 
-    What becomes of requests when members fail says `remote_calls`; of `put_if` and `delete_if` whose answer is lost,
-    `remote_outcome`; of watches, `remote_watch`; of ranges of very many keys, `remote_pages`.
+    What becomes of requests when members fail says `calls`; of `put_if` and `delete_if` whose answer is lost,
+    `outcome`; of watches, `watch`; of ranges of very many keys, `pages`.
     """
 
     synchronous = False

@@ -18,15 +18,15 @@ except ImportError as missing:
     ) from None
 
 from kubeloop.actors.etcd.actor import EtcdActor
-from kubeloop.actors.etcd.http import HttpPages, PageStream, http1_server
-from kubeloop.actors.etcd.http2 import DEFAULT_LIMITS, Http2Connection
-from kubeloop.actors.etcd.http2_frames import PREFACE, Http2Limits
-from kubeloop.actors.etcd.http2_headers import Head
-from kubeloop.actors.etcd.http2_stream import Stream
 from kubeloop.actors.etcd.options import EtcdOptions
-from kubeloop.actors.etcd.rpc import RpcServer
-from kubeloop.actors.etcd.rpc_call import StreamingCall
-from kubeloop.actors.etcd.services import every_method
+from kubeloop.actors.etcd.wire.http import HttpPages, PageStream, http1_server
+from kubeloop.actors.etcd.wire.http2 import DEFAULT_LIMITS, Http2Connection
+from kubeloop.actors.etcd.wire.http2_frames import PREFACE, Http2Limits
+from kubeloop.actors.etcd.wire.http2_headers import Head
+from kubeloop.actors.etcd.wire.http2_stream import Stream
+from kubeloop.actors.etcd.wire.rpc import RpcServer
+from kubeloop.actors.etcd.wire.rpc_call import StreamingCall
+from kubeloop.actors.etcd.wire.services import every_method
 from kubeloop.runtime.metrics import Registry
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from kubeloop.actors.etcd.http2 import Http2Connection
-from kubeloop.actors.etcd.http2_headers import Head
-from kubeloop.actors.etcd.http2_stream import Stream
 from kubeloop.actors.etcd.messages import EtcdError
-from kubeloop.actors.etcd.rpc_words import (
+from kubeloop.actors.etcd.wire.http2 import Http2Connection
+from kubeloop.actors.etcd.wire.http2_headers import Head
+from kubeloop.actors.etcd.wire.http2_stream import Stream
+from kubeloop.actors.etcd.wire.rpc_words import (
     HEADERS,
     PREFIX_BYTES,
     TRAILERS_OK,
@@ -31,7 +31,7 @@ from kubeloop.runtime.actor import ActorStopped
 from kubeloop.runtime.tasks import Child
 
 if TYPE_CHECKING:
-    from kubeloop.actors.etcd.rpc import RpcServer
+    from kubeloop.actors.etcd.wire.rpc import RpcServer
 
 INBOX_BYTES_MAX = 65_536  # of messages that a streaming handler has not taken; then the client waits
 TIMEOUT_SECONDS_MAX = 1e8  # longer is no deadline

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
-from kubeloop.actors.etcd.http2_frames import (
+from kubeloop.actors.etcd.wire.http2_frames import (
     ACK,
     DEFAULT_FRAME_BYTES_MAX,
     DEFAULT_WINDOW_BYTES,
@@ -40,9 +40,9 @@ from kubeloop.actors.etcd.http2_frames import (
     without_padding,
     without_priority,
 )
-from kubeloop.actors.etcd.http2_headers import BadHeaders, Head, HeaderReader
-from kubeloop.actors.etcd.http2_stream import Stream
-from kubeloop.actors.etcd.http2_writer import FrameWriter
+from kubeloop.actors.etcd.wire.http2_headers import BadHeaders, Head, HeaderReader
+from kubeloop.actors.etcd.wire.http2_stream import Stream
+from kubeloop.actors.etcd.wire.http2_writer import FrameWriter
 
 RESETS_REMEMBERED_MAX = 1_000
 DEFAULT_LIMITS = Http2Limits()
