@@ -1,7 +1,7 @@
 """Revisions of a Deployment: which ReplicaSet stands for which pod template, and the annotations that number them.
 
-The hash is any function of the template: only its stability matters, and that another is taken (collisionCount) when a
-ReplicaSet of that name holds another template.
+The hash is the one that kube-controller-manager takes, so ReplicaSets are called as in a real cluster; another is taken
+(collisionCount) when a ReplicaSet of that name holds another template.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from kubeloop.actors.api.apps_v1 import Deployment, ReplicaSet, ReplicaSetSpec
 from kubeloop.actors.api.core_v1 import PodTemplateSpec
 from kubeloop.actors.api.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
+from kubeloop.actors.controller_manager.go_printing import printed
 from kubeloop.actors.controller_manager.rollout_arithmetic import (
     DESIRED_REPLICAS,
     MAX_REPLICAS,
@@ -37,7 +38,10 @@ NOT_COPIED = (
 # No vowels, and no digits that look like them: names that spell nothing.
 SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 REVISION_HISTORY_CHARACTERS_MAX = 2000
+FNV_START, FNV_PRIME = 2166136261, 16777619
+REMEMBERED_MAX = 2000
 
+_hashes: dict[tuple[int, int | None], tuple[PodTemplateSpec, str]] = {}
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -52,12 +56,23 @@ def template_fingerprint(template: PodTemplateSpec) -> bytes:
 
 def template_hash(template: PodTemplateSpec, collision_count: int | None) -> str:
     """The value of the pod-template-hash label: ten safe letters or fewer."""
-    data = template_fingerprint(template)
-    if collision_count:
+    key = (id(template), collision_count)
+    known = _hashes.get(key)
+    if known is not None and known[0] is template:
+        return known[1]
+    data = printed(msgspec.to_builtins(template), "v1.PodTemplateSpec").encode()
+    if collision_count is not None:
         data += collision_count.to_bytes(8, "little")
-    number = 2166136261  # FNV-1a, 32 bits
+    number = FNV_START  # FNV-1a, 32 bits
     for byte in data:
-        number = ((number ^ byte) * 16777619) & 0xFFFFFFFF
+        number = ((number ^ byte) * FNV_PRIME) & 0xFFFFFFFF
+    if len(_hashes) >= REMEMBERED_MAX:
+        _hashes.clear()
+    _hashes[key] = (template, safe_letters(number))
+    return _hashes[key][1]
+
+
+def safe_letters(number: int) -> str:
     return "".join(SAFE_LETTERS[ord(digit) % len(SAFE_LETTERS)] for digit in str(number))
 
 
