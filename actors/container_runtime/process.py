@@ -13,7 +13,8 @@ The rules, all of them:
 - On Linux each pod has a loopback address (POD_IP), to listen on; elsewhere all share 127.0.0.1 (see `loopback`).
 - SIGTERM, then SIGKILL to the process group after the grace period; Windows has only the latter. When the first process
   ends, its group is killed, as a container's processes are.
-- When the runtime stops or crashes every process group is killed, and its directories removed.
+- When the runtime stops or crashes every process group is killed, and its directories removed; also when this process
+  is killed with SIGKILL, but for Windows (see `process_survivor`).
 """
 
 import asyncio
@@ -45,6 +46,7 @@ from kubeloop.actors.container_runtime.process_exec import (
 )
 from kubeloop.actors.container_runtime.process_root import build_root, inside, working_directory
 from kubeloop.actors.container_runtime.process_stdio import ContainerStdio
+from kubeloop.actors.container_runtime.process_survivor import Survivor
 from kubeloop.runtime import stream_sockets
 
 VERSION = "0.1.0"
@@ -102,6 +104,7 @@ class ProcessBackend:
         self._sandboxes: dict[str, m.PodSandboxStatus] = {}
         self._containers: dict[str, _Container] = {}
         self._execs: list[asyncio.subprocess.Process] = []
+        self._survivor: Survivor | None = None
 
     def open(self, host: RuntimeHost) -> None:
         if getattr(asyncio.get_running_loop(), "virtual", False):
@@ -125,6 +128,9 @@ class ProcessBackend:
             container.stdio.close()
         self._containers.clear()
         self._sandboxes.clear()
+        if self._survivor is not None:
+            self._survivor.close()
+            self._survivor = None
         if self._root is not None and self._given_root is None:
             shutil.rmtree(self._root, ignore_errors=True)
         self._root = None
@@ -246,6 +252,10 @@ class ProcessBackend:
             kill_group(pid)
             transport.close()
             raise m.ContainerNotFound(f"container {container_id!r} was removed while it started")
+        if self._survivor is None and not WINDOWS:
+            self._survivor = Survivor("" if self._given_root is not None else str(self._root))
+        if self._survivor is not None:
+            self._survivor.keep(pid)
         running = {"pid": pid, "started_at": self.now()}
         state = container.status.state
         container.status = replace(
@@ -264,6 +274,8 @@ class ProcessBackend:
         if container.timer is not None:
             container.timer.cancel()
         kill_group(container.status.pid)
+        if self._survivor is not None:
+            self._survivor.forget(container.status.pid)
         for command in list(container.commands.values()):
             command.kill()
         code = transport.get_returncode() or 0

@@ -188,3 +188,37 @@ def test_clusters_on_one_machine_reserve_different_blocks() -> None:
     finally:
         first.close()
         second.close()
+
+
+KILLED = """
+import asyncio
+from kubeloop import Cluster
+
+POD = '''
+apiVersion: v1
+kind: Pod
+metadata: {name: sleeper}
+spec:
+  containers:
+  - {name: sleeper, image: none, command: [sh, -c, "sleep 1000 & echo $$$$ $KUBELOOP_ROOT; wait"]}
+'''
+
+async def main():
+    async with Cluster(nodes=1, runtime="process") as cluster:
+        await cluster.apply(POD)
+        await cluster.wait("pod/sleeper", "Ready")
+        async for chunk in await cluster.client.logs("sleeper", "default", follow=True):
+            print(chunk.decode(), end="", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_containers_end_with_kubeloop_also_when_it_is_killed() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    pid, _, root = (await process.stdout.readline()).decode().strip().partition(" ")
+    assert alive(int(pid)) and Path(root).is_dir()  # noqa: ASYNC240
+    process.kill()
+    await process.wait()
+    await until(lambda: not alive(int(pid)) and not Path(root).exists())
