@@ -22,10 +22,10 @@ lint: $(STAMP)
 debian:
 	.ci/debian
 
-bench: $(STAMP)
+bench: $(STAMP) debian
 	$(BIN)/python -m bench
 
-bench-quick: $(STAMP)
+bench-quick: $(STAMP) debian
 	$(BIN)/python -m bench --quick
 
 generate: $(STAMP)
