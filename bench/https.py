@@ -1,4 +1,4 @@
-"""Creating pods over HTTPS, beside a bare aiohttp server that reads and writes the same bytes over the same TLS.
+"""The API server over HTTPS, beside a bare aiohttp server that sends and takes the same bytes over the same TLS.
 
 Server and clients share one process and one core in both cases, so each carries the client's cost as well; the clients
 are aiohttp's, and the ratio is what counts.
@@ -6,97 +6,220 @@ are aiohttp's, and the ratio is what counts.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any
+
+import aiohttp
+from aiohttp import web
+from msgspec import Struct
 
 from bench.api import CONTROL_PLANE_ONLY
 from bench.objects import pod
 from bench.workload import Measurement
+from kubeloop.actors import pki
+from kubeloop.actors.api import codec
 from kubeloop.actors.cluster import Cluster
 from kubeloop.runtime.clock import Clock
 
-Post = Callable[[int], Awaitable[int]]
+PODS = "/api/v1/namespaces/default/pods"
 
 
-async def create_over_https(requests: int, connections: int) -> Measurement:
-    """Pods created a second over HTTPS as a share of what the bare server answers."""
-    from kubeloop.actors.api import codec
-
-    bodies = [codec.encode(pod(number)) for number in range(requests)]
-    bare = await _bare(bodies, connections)
-    ours = await _ours(bodies, connections)
-    detail = {"bare_requests_per_second": requests / bare, "requests_per_second": requests / ours}
-    return Measurement(bare / ours, detail)
+class Server(Struct, frozen=True):
+    url: str
+    token: str = ""
+    cluster: Cluster | None = None
 
 
-async def _bare(bodies: list[bytes], connections: int) -> float:
-    from aiohttp import web
-
-    from kubeloop.actors import pki
-
-    async def echo(request: web.Request) -> web.Response:
-        return web.Response(body=await request.read(), status=201, content_type="application/json")
+@asynccontextmanager
+async def bare_server(answer: Callable[[web.Request], Awaitable[bytes]], status: int) -> AsyncIterator[Server]:
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=await answer(request), status=status, content_type="application/json")
 
     authority = pki.CertificateAuthority(Clock())
     application = web.Application()
-    application.router.add_post("/api/v1/namespaces/default/pods", echo)
+    application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    site = web.TCPSite(
-        runner, "127.0.0.1", 0, ssl_context=pki.server_ssl_context(authority, ("localhost", "127.0.0.1"))
-    )
-    await site.start()
+    context = pki.server_ssl_context(authority, ("localhost", "127.0.0.1"))
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     try:
-        port = runner.addresses[0][1]
-        return await _load(f"https://127.0.0.1:{port}", {}, bodies, connections)
+        yield Server(f"https://127.0.0.1:{runner.addresses[0][1]}")
     finally:
         await runner.cleanup()
 
 
-async def _ours(bodies: list[bytes], connections: int) -> float:
+@asynccontextmanager
+async def api_server() -> AsyncIterator[Server]:
     import yaml
 
     async with Cluster(nodes=0, without=CONTROL_PLANE_ONLY) as cluster:
         kubeconfig = yaml.safe_load((await cluster.serve()).read_text())
-        server = kubeconfig["clusters"][0]["cluster"]["server"]
-        token = kubeconfig["users"][0]["user"]["token"]
-        return await _load(server, {"Authorization": f"Bearer {token}"}, bodies, connections)
+        url = kubeconfig["clusters"][0]["cluster"]["server"]
+        yield Server(url, kubeconfig["users"][0]["user"]["token"], cluster)
 
 
-async def _load(server: str, headers: dict[str, str], bodies: list[bytes], connections: int) -> float:
-    """Seconds that so many connections take to post all bodies."""
-    import aiohttp
-
+@asynccontextmanager
+async def client(server: Server, connections: int) -> AsyncIterator[aiohttp.ClientSession]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    url = f"{server}/api/v1/namespaces/default/pods"
-    headers = {**headers, "Content-Type": "application/json"}
     connector = aiohttp.TCPConnector(limit=connections, ssl=context)
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        queue = iter(bodies)
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(server.url, connector=connector, headers=headers) as session:
 
-        async def post() -> None:
-            for body in queue:
-                async with session.post(url, data=body) as answer:
-                    text = await answer.read()
-                    if answer.status != 201:
-                        raise AssertionError(f"{answer.status}: {text[:500]!r}")
+        async def touch() -> None:
+            """Opens a connection, so that the handshake is not counted."""
+            async with session.get("/version") as answer:
+                await answer.read()
 
-        async with session.post(url, data=bodies[0].replace(b'"app-0"', b'"warm"')) as answer:
-            await answer.read()  # loads what is loaded lazily
-        async with asyncio.TaskGroup() as warm:
-            for _ in range(connections):
-                warm.create_task(_touch(session, server))
+        await asyncio.gather(*(touch() for _ in range(connections)))
+        yield session
+
+
+async def create_over_https(requests: int, connections: int) -> Measurement:
+    """Pods created a second over HTTPS as a share of what the bare server answers."""
+    bodies = [codec.encode(pod(number)) for number in range(requests)]
+
+    async def post(session: aiohttp.ClientSession, number: int) -> None:
+        async with session.post(PODS, data=bodies[number]) as answer:
+            text = await answer.read()
+            if answer.status != 201:
+                raise AssertionError(f"{answer.status}: {text[:500]!r}")
+
+    async with bare_server(lambda request: request.read(), 201) as server:
+        bare = await _load(server, connections, requests, post)
+    async with api_server() as server:
+        async with client(server, 1) as session:  # loads what is loaded lazily
+            async with session.post(PODS, data=bodies[0].replace(b'"app-0"', b'"warm"')) as answer:
+                await answer.read()
+        ours = await _load(server, connections, requests, post)
+    return _ratio(bare, ours)
+
+
+async def get_over_https(requests: int, connections: int) -> Measurement:
+    """GETs of one pod a second over HTTPS as a share of what the bare server answers."""
+
+    async def get(session: aiohttp.ClientSession, number: int) -> None:
+        async with session.get(f"{PODS}/app-0") as answer:
+            text = await answer.read()
+            if answer.status != 200:
+                raise AssertionError(f"{answer.status}: {text[:500]!r}")
+
+    async with api_server() as server:
+        assert server.cluster is not None
+        await server.cluster.client.create(pod(0))
+        async with client(server, 1) as session, session.get(f"{PODS}/app-0") as answer:
+            body = await answer.read()
+        ours = await _load(server, connections, requests, get)
+
+    async def same(request: web.Request) -> bytes:
+        return body
+
+    async with bare_server(same, 200) as server:
+        bare = await _load(server, connections, requests, get)
+    return _ratio(bare, ours)
+
+
+async def list_over_https(pods: int, lists: int) -> Measurement:
+    """Megabytes a second of whole lists, read by one client that does not decompress."""
+    async with api_server() as server, client(server, 1) as session:
+        assert server.cluster is not None
+        await _fill(server.cluster, pods)
+        size = await _list(session)
         before = perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(connections):
-                group.create_task(post())
-        return perf_counter() - before
+        for _ in range(lists):
+            size = await _list(session)
+        seconds = perf_counter() - before
+    return Measurement(size * lists / seconds / 1e6, {"megabytes each": size / 1e6, "ms each": seconds / lists * 1e3})
 
 
-async def _touch(session: Any, server: str) -> None:
-    """Opens the connection, so that the handshake is not counted."""
-    async with session.get(f"{server}/version") as answer:
-        await answer.read()
+async def get_beside_lists(pods: int, gets: int) -> Measurement:
+    """Milliseconds in which 99 of 100 GETs are answered while another client lists everything all the time."""
+    async with api_server() as server, client(server, 1) as lister, client(server, 1) as getter:
+        assert server.cluster is not None
+        await _fill(server.cluster, pods)
+
+        async def list_for_ever() -> None:
+            while True:
+                await _list(lister)
+
+        background = server.cluster.system.spawn(list_for_ever)
+        took = []
+        for _ in range(gets):
+            before = perf_counter()
+            async with getter.get(f"{PODS}/app-0") as answer:
+                await answer.read()
+            took.append(perf_counter() - before)
+        background.cancel()
+    took.sort()
+    return Measurement(took[len(took) * 99 // 100] * 1e3, {"median ms": took[len(took) // 2] * 1e3})
+
+
+async def watch_over_https(watchers: int, writes: int) -> Measurement:
+    """Deliveries a second: each write goes to every watcher, each a connection of its own."""
+    async with api_server() as server, client(server, 1) as session:
+        assert server.cluster is not None
+        streams = [
+            await asyncio.open_connection(
+                *server.url.removeprefix("https://").split(":"),
+                ssl=session.connector._ssl,  # type: ignore[union-attr]
+            )
+            for _ in range(watchers)
+        ]
+        head = (
+            f"GET {PODS}?watch=1&resourceVersion=0 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {server.token}\r\n"
+        )
+        for reader, writer in streams:
+            writer.write(f"{head}\r\n".encode())
+            await reader.readuntil(b"\r\n\r\n")
+
+        async def read(reader: asyncio.StreamReader) -> None:
+            seen = 0
+            while seen < writes:
+                seen += (await reader.read(1 << 16)).count(b'"type":"ADDED"')
+
+        before = perf_counter()
+        readers = [server.cluster.system.spawn(read, reader) for reader, _ in streams]
+        for number in range(writes):
+            await server.cluster.client.create(pod(number))
+            await asyncio.sleep(0)
+        for one in readers:
+            await one
+        seconds = perf_counter() - before
+        for _, writer in streams:
+            writer.close()
+    return Measurement(watchers * writes / seconds, {"milliseconds each write": seconds / writes * 1e3})
+
+
+async def _fill(cluster: Cluster, pods: int) -> None:
+    for number in range(pods):
+        await cluster.client.create(pod(number))
+
+
+async def _list(session: aiohttp.ClientSession) -> int:
+    size = 0
+    async with session.get("/api/v1/pods", headers={"Accept-Encoding": "identity"}) as answer:
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+    return size
+
+
+async def _load(
+    server: Server, connections: int, requests: int, one: Callable[[aiohttp.ClientSession, int], Awaitable[None]]
+) -> float:
+    """Requests a second over so many connections."""
+    numbers = iter(range(requests))
+
+    async def work() -> None:
+        for number in numbers:
+            await one(session, number)
+
+    async with client(server, connections) as session:
+        before = perf_counter()
+        await asyncio.gather(*(work() for _ in range(connections)))
+        return requests / (perf_counter() - before)
+
+
+def _ratio(bare: float, ours: float) -> Measurement:
+    return Measurement(ours / bare, {"bare requests/s": bare, "requests/s": ours})
