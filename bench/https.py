@@ -5,10 +5,12 @@ are aiohttp's, and the ratio is what counts.
 """
 
 import asyncio
+import multiprocessing
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -157,39 +159,52 @@ async def get_beside_lists(pods: int, gets: int) -> Measurement:
 
 
 async def watch_over_https(watchers: int, writes: int) -> Measurement:
-    """Deliveries a second: each write goes to every watcher, each a connection of its own."""
-    async with api_server() as server, client(server, 1) as session:
+    """Deliveries a second: each write goes to every watcher; they share a process of their own, not a connection."""
+    context = multiprocessing.get_context("spawn")
+    heard = context.Queue()
+    async with api_server() as server:
         assert server.cluster is not None
-        streams = [
-            await asyncio.open_connection(
-                *server.url.removeprefix("https://").split(":"),
-                ssl=session.connector._ssl,  # type: ignore[union-attr]
-            )
-            for _ in range(watchers)
-        ]
-        head = (
-            f"GET {PODS}?watch=1&resourceVersion=0 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {server.token}\r\n"
-        )
-        for reader, writer in streams:
-            writer.write(f"{head}\r\n".encode())
-            await reader.readuntil(b"\r\n\r\n")
-
-        async def read(reader: asyncio.StreamReader) -> None:
-            seen = 0
-            while seen < writes:
-                seen += (await reader.read(1 << 16)).count(b'"type":"ADDED"')
-
+        process = context.Process(target=watch_all, args=(server.url, server.token, watchers, writes, heard))
+        process.start()
+        await asyncio.to_thread(heard.get)  # every watch has begun
         before = perf_counter()
-        readers = [server.cluster.system.spawn(read, reader) for reader, _ in streams]
         for number in range(writes):
             await server.cluster.client.create(pod(number))
             await asyncio.sleep(0)
-        for one in readers:
-            await one
+        await asyncio.to_thread(heard.get)
         seconds = perf_counter() - before
-        for _, writer in streams:
-            writer.close()
+        await asyncio.to_thread(process.join)
     return Measurement(watchers * writes / seconds, {"milliseconds each write": seconds / writes * 1e3})
+
+
+def watch_all(url: str, token: str, watchers: int, writes: int, heard: Any) -> None:
+    """The clients: tell when all watch, and when each has heard of every write."""
+    asyncio.run(_watch_all(url, token, watchers, writes, heard))
+
+
+async def _watch_all(url: str, token: str, watchers: int, writes: int, heard: Any) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    host, port = url.removeprefix("https://").split(":")
+    head = f"GET {PODS}?watch=1&resourceVersion=0 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n"
+    streams = []
+    for _ in range(watchers):
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+        writer.write(head.encode())
+        await reader.readuntil(b"\r\n\r\n")
+        streams.append((reader, writer))
+
+    async def read(reader: asyncio.StreamReader) -> None:
+        seen = 0
+        while seen < writes:
+            seen += (await reader.read(1 << 16)).count(b'"type":"ADDED"')
+
+    heard.put("begun")
+    await asyncio.gather(*(read(reader) for reader, _ in streams))
+    heard.put("ended")
+    for _, writer in streams:
+        writer.close()
 
 
 async def _fill(cluster: Cluster, pods: int) -> None:

@@ -3,6 +3,7 @@
 aiohttp is imported when a server is first started.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from kubeloop.actors.apiserver.call import unknown_resource
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
 from kubeloop.actors.apiserver.http_answer import check_table_options, send, send_status
+from kubeloop.actors.apiserver.http_watch import Pump
 from kubeloop.actors.apiserver.messages import Request, UserInfo
 from kubeloop.actors.apiserver.options import boolean
 from kubeloop.actors.apiserver.registry import kind_for
@@ -48,6 +50,7 @@ class HttpServer:
         self.address = address
         self.port = address[1]
         self.metrics = Registry()
+        self.pump = Pump()
         self._requests = self.metrics.counter(
             "apiserver_request_total", "Requests answered.", ("verb", "group", "version", "resource", "code")
         )
@@ -110,7 +113,11 @@ class HttpServer:
             if isinstance(error, web.HTTPRequestEntityTooLarge):
                 text = f"Request entity too large: limit is {limits.request_body_bytes_max}"
                 return await send_status(request, errors.request_entity_too_large(text))
-            if isinstance(error, (ConnectionError, web.HTTPException)):
+            if isinstance(error, ConnectionError):  # the client has gone, or is to see an answer that breaks off
+                if request.transport is not None:
+                    request.transport.abort()
+                raise asyncio.CancelledError from error  # what aiohttp takes for the end of a connection, without a log
+            if isinstance(error, web.HTTPException):
                 raise
             self.log.exception("request_failed", method=request.method, path=request.path)
             return await send_status(request, errors.internal_error(f"{type(error).__name__}: {error}"))

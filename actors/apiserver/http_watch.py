@@ -19,15 +19,42 @@ if TYPE_CHECKING:
     from kubeloop.actors.apiserver.http import HttpServer
 
 
-class BufferedSink:
-    """What the cache delivers and the client has not read yet. Too much of it ends the watch."""
+class Pump:
+    """Writes what one turn of the loop brought for all watches of a server, in one callback and no task for each."""
 
-    def __init__(self, render_line: Callable[[WatchEvent], bytes]) -> None:
+    def __init__(self) -> None:
+        self._ready: dict[BufferedSink, None] = {}
+
+    def wake(self, sink: "BufferedSink") -> None:
+        if not self._ready:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._ready[sink] = None
+
+    def _write(self) -> None:
+        ready, self._ready = self._ready, {}
+        for sink in ready:
+            sink.flush()
+
+
+class BufferedSink:
+    """What the cache delivers and the client has not read yet. Too much of it ends the watch.
+
+    A client that keeps up is written to by the `pump`, past aiohttp, which would need a task and five calls for each
+    event; for one that does not, `wake` is set, and the request's own task waits for it.
+    """
+
+    def __init__(self, render_line: Callable[[WatchEvent], bytes], pump: Pump) -> None:
         self._render = render_line
+        self._pump = pump
+        self._transport: asyncio.WriteTransport | None = None
         self.lines: deque[bytes] = deque()
         self.size_bytes = 0
         self.closed = False
         self.wake = asyncio.Event()
+
+    def attach(self, transport: asyncio.WriteTransport | None) -> None:
+        """The connection, for chunks of HTTP/1.1; None while somebody else writes to it."""
+        self._transport = transport
 
     def on_event(self, event: WatchEvent) -> None:
         if self.closed:
@@ -38,7 +65,11 @@ class BufferedSink:
         if len(self.lines) > limits.watch_buffer_events_max or self.size_bytes > limits.watch_buffer_bytes_max:
             self.lines.clear()
             self.closed = True
-        self.wake.set()
+            self.wake.set()
+        elif self._transport is not None:
+            self._pump.wake(self)
+        else:
+            self.wake.set()
 
     def on_closed(self, error: Exception | None) -> None:
         self.closed = True
@@ -51,6 +82,18 @@ class BufferedSink:
         self.size_bytes = 0
         return data
 
+    def flush(self) -> None:
+        """Write what waits as one chunk, unless the client is behind."""
+        transport = self._transport
+        if transport is None or not self.lines:
+            return
+        if transport.is_closing() or transport.get_write_buffer_size() > limits.watch_write_buffer_bytes:
+            self.wake.set()
+            return
+        data = self.take() if len(self.lines) > 1 else self.lines.popleft()
+        self.size_bytes = 0
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
 
 async def serve(
     server: "HttpServer",
@@ -60,13 +103,13 @@ async def serve(
     printer_columns: Any = None,
 ) -> "web.StreamResponse":
     """Answers 200 and streams until the timeout, the client's end or the server's; errors before that are Statuses."""
-    from aiohttp import web
+    from aiohttp import HttpVersion11, web
 
     if "timeoutSeconds" not in message.options:
         low = limits.watch_timeout_seconds_min
         seconds = int(low * (1 + server.clock.random.random()))
         message = msgspec.structs.replace(message, options={**message.options, "timeoutSeconds": str(seconds)})
-    sink = BufferedSink(renderer(server, request, message, representation, printer_columns))
+    sink = BufferedSink(renderer(server, request, message, representation, printer_columns), server.pump)
     try:
         handle = await server.apiserver.ask(WatchRequest(message, sink))
     except StatusError as error:
@@ -81,17 +124,19 @@ async def serve(
     response = web.StreamResponse(status=200, headers=headers_of(request, content_type))
     try:
         await response.prepare(request)
+        transport = request.transport if request.version >= HttpVersion11 else None
         while True:
-            data = sink.take()
-            if data:
+            sink.attach(None)
+            while data := sink.take():
                 await response.write(data)
-            elif sink.closed:
+            if sink.closed:
                 break
-            else:
-                sink.wake.clear()
-                await sink.wake.wait()
+            sink.wake.clear()
+            sink.attach(transport)
+            await sink.wake.wait()
         await response.write_eof()
     finally:
+        sink.attach(None)
         if handle is not None:
             handle.cancel()
     return response

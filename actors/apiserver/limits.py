@@ -17,6 +17,7 @@ etcd_health_seconds_max = 2.0  # --etcd-healthcheck-timeout
 etcd_start_seconds_max = 20.0  # how long a server that starts waits for its etcd
 watch_buffer_events_max = 20_000  # events a slow HTTP watcher may lag behind before it is cut
 watch_buffer_bytes_max = 64 * 1024 * 1024
+watch_write_buffer_bytes = 256 * 1024  # what a watcher has not read yet before events wait for it
 watch_timeout_seconds_min = 1800.0  # --min-request-timeout: a watch without timeoutSeconds lives this long, up to twice
 bookmark_interval_seconds = 60.0
 continue_token_age_seconds_max = 300.0
