@@ -158,6 +158,23 @@ async def test_clients_that_hang_up_leave_no_watcher(ask: Http, server: Server, 
         await server.system.clock.sleep(0)
 
 
+async def test_a_client_that_reads_late_misses_nothing_and_holds_nobody_up(ask: Http, server: Server) -> None:
+    headers = {"Authorization": "Bearer secret"}
+    watch = f"{ask.base}{CONFIG_MAPS}?watch=1&fieldSelector=metadata.name%3Dbig&resourceVersion="
+    version = (await ask("GET", CONFIG_MAPS))[1]["metadata"]["resourceVersion"]
+    async with (
+        ask.session.get(watch + version, headers=headers) as late,
+        ask.session.get(watch + version, headers=headers) as prompt,
+    ):
+        big = {"metadata": {"name": "big"}, "data": {"text": "x" * 100_000, "number": "0"}}
+        await ask("POST", CONFIG_MAPS, big)
+        for number in range(1, 100):
+            await ask("PATCH", f"{CONFIG_MAPS}/big", {"data": {"number": str(number)}}, Content_Type=PATCH)
+            await prompt.content.readuntil(b"\n")
+        numbers = [json.loads(await late.content.readuntil(b"\n"))["object"]["data"]["number"] for _ in range(100)]
+        assert numbers == [str(number) for number in range(100)]
+
+
 async def test_a_custom_resource_is_served_as_soon_as_it_is_defined(ask: Http) -> None:
     schema = {
         "type": "object",
