@@ -112,6 +112,7 @@ class Disk:
         execute("BEGIN IMMEDIATE")
         execute("COMMIT")
         execute("PRAGMA synchronous = FULL")
+        execute("PRAGMA fullfsync = ON")  # macOS: through the drive's cache too
         application_id = execute("PRAGMA application_id").fetchone()[0]
         if not application_id and not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             self._create(fresh)
