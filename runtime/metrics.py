@@ -96,6 +96,10 @@ class Family(Generic[M]):
             metric = self._metrics[values] = self._make()
         return metric
 
+    def adopt(self, values: tuple[str, ...], metric: M) -> None:
+        """Shows a metric that somebody else keeps."""
+        self._metrics[values] = metric
+
     def __iter__(self) -> Iterator[tuple[tuple[str, ...], M]]:
         return iter(sorted(self._metrics.items(), key=lambda item: item[0]))
 
@@ -149,11 +153,26 @@ class Registry:
 
     def text(self) -> bytes:
         """Prometheus' text format, version 0.0.4."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The text family by family, for those who let others have their turn in between."""
         from prometheus_client import CollectorRegistry, generate_latest
 
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry)
+        for family in self.collect():
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_Collected(family))
+            yield generate_latest(registry)
+
+
+class _Collected:
+    """A collector of one family."""
+
+    def __init__(self, family: Any) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Any]:
+        yield self._family
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import resource_for
-from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, freshness, limits, virtual
+from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, freshness, health, limits, metrics, virtual
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.compaction import CompactNow, Compactor
@@ -35,6 +35,10 @@ AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED")  # codes of an etcd that may be back
 
 class SendBookmarks(Struct, frozen=True):
     """The actor's message to itself: tell watchers that asked for bookmarks how far they are."""
+
+
+class Measure(Struct, frozen=True):
+    """Answer: a metrics Registry of what is stored."""
 
 
 class CheckHealth(Struct, frozen=True):
@@ -134,7 +138,9 @@ class ApiServer(Actor):
             await self.custom_resources.start()
             return self.custom_resources.described()
         if kind is CheckHealth:
-            return {"ping": "", "log": "", "etcd": await self.etcd_health(), "informer-sync": ""}
+            return health.states(await self.etcd_health(), self.config.bootstrap)
+        if kind is Measure:
+            return await metrics.storage_registry(self)
         raise UnknownMessage(message)
 
     async def etcd_health(self) -> str:

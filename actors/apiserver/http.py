@@ -18,17 +18,18 @@ from kubeloop.actors.apiserver.custom_resources import CustomDescription, Descri
 from kubeloop.actors.apiserver.http_answer import check_table_options, send, send_status
 from kubeloop.actors.apiserver.http_watch import Pump
 from kubeloop.actors.apiserver.messages import Request, UserInfo
+from kubeloop.actors.apiserver.metrics import RequestMetrics
 from kubeloop.actors.apiserver.options import boolean
 from kubeloop.actors.apiserver.registry import kind_for
 from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import Logger
-from kubeloop.runtime.metrics import Registry
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 SHUTDOWN_SECONDS = 1.0
+APPLY = "application/apply-patch"
 CONNECTED: Mapping[str, tuple[str, ...]] = {
     "exec": ("pods",),
     "attach": ("pods",),
@@ -49,11 +50,8 @@ class HttpServer:
         self.log = log
         self.address = address
         self.port = address[1]
-        self.metrics = Registry()
+        self.metrics = RequestMetrics(clock.monotonic)
         self.pump = Pump()
-        self._requests = self.metrics.counter(
-            "apiserver_request_total", "Requests answered.", ("verb", "group", "version", "resource", "code")
-        )
         self._server: web.Server | None = None
         self._runner: web.ServerRunner | None = None
 
@@ -131,20 +129,62 @@ class HttpServer:
         where = path.parse(target)
         if where is None:
             return await http_reads.other(self, request, user)
+        options = query_of(request)
         if where.subresource in CONNECTED and where.resource in CONNECTED[where.subresource] and not where.group:
-            return await self._connected(request, where, user)
-        return await self._resource(request, where, user)
+            verb: str | None = "connect"
+        else:
+            verb = path.verb_of(request.method, where, "watch" in options and boolean(options["watch"]))
+            builtin = kind_for(where.group, where.version, where.resource)
+            if where.subpath and where.subresource != "proxy" and builtin is not None:
+                raise unknown_resource(True)
+            if verb is None or (request.method == "HEAD" and builtin is not None):
+                raise errors.method_not_supported()
+        assert verb is not None
+        return await self._counted(request, where, user, verb, options)
+
+    async def _counted(
+        self,
+        request: "web.BaseRequest",
+        where: path.ResourcePath,
+        user: UserInfo,
+        verb: str,
+        options: Mapping[str, str],
+    ) -> "web.StreamResponse":
+        """One request of a resource, counted for /metrics."""
+        use = self.metrics.begin(verb, where)
+        code = size = 0  # of one that nobody waits for any more
+        try:
+            if verb == "connect":
+                response = await connected(self, request, where, user)
+            else:
+                response = await self._resource(request, where, user, verb, options)
+            code = response.status
+            if verb in ("get", "list"):
+                size = size_of(response)
+            return response
+        except StatusError as error:
+            code = error.code
+            raise
+        except (ActorStopped, Unreachable):
+            code = 503
+            raise
+        except Exception:
+            code = 500
+            raise
+        finally:
+            self.metrics.end(use)
+            applied = verb == "patch" and request.headers.get("Content-Type", "").startswith(APPLY)
+            self.metrics.count(use, "apply" if applied else verb, where, options.get("dryRun", ""), code, size)
 
     async def _resource(
-        self, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
+        self,
+        request: "web.BaseRequest",
+        where: path.ResourcePath,
+        user: UserInfo,
+        verb: str,
+        options: Mapping[str, str],
     ) -> "web.StreamResponse":
         builtin = kind_for(where.group, where.version, where.resource)
-        if where.subpath and where.subresource != "proxy" and builtin is not None:
-            raise unknown_resource(True)
-        options = query_of(request)
-        verb = path.verb_of(request.method, where, "watch" in options and boolean(options["watch"]))
-        if verb is None or (request.method == "HEAD" and builtin is not None):
-            raise errors.method_not_supported()
         headers = request.headers
         body = None
         if verb not in ("get", "list", "watch"):
@@ -178,25 +218,9 @@ class HttpServer:
         try:
             answer = await self.apiserver.ask(message)
         except StatusError as error:
-            self._count(verb, where, error.code)
             return await send_status(request, error, builtin.deprecation_warnings if builtin is not None else ())
-        self._count(verb, where, answer.code)
         resource = (where.group, where.version, where.resource)
         return await send(request, answer, representation, *resource, clock=self.clock, printer_columns=columns)
-
-    async def _connected(
-        self, request: "web.BaseRequest", where: path.ResourcePath, user: UserInfo
-    ) -> "web.StreamResponse":
-        try:
-            response = await connected(self, request, where, user)
-        except StatusError as error:
-            self._count("connect", where, error.code)
-            raise
-        self._count("connect", where, response.status)
-        return response
-
-    def _count(self, verb: str, where: path.ResourcePath, code: int) -> None:
-        self._requests.labels(verb.upper(), where.group, where.version, where.resource, str(code)).inc()
 
     async def printer_columns(self, group: str, version: str, plural: str) -> Any:
         """The columns that a custom resource's definition declares; None for a built-in one."""
@@ -258,6 +282,14 @@ def impersonated(headers: Mapping[str, str]) -> UserInfo:
     prefix = "impersonate-extra-"
     extra = {key[len(prefix) :].lower(): (value,) for key, value in headers.items() if key.lower().startswith(prefix)}
     return UserInfo(name, groups, headers.get("Impersonate-Uid", ""), extra)
+
+
+def size_of(response: "web.StreamResponse") -> int:
+    """Bytes of an answer's body, as they are on the wire."""
+    body = getattr(response, "body", None)
+    if isinstance(body, bytes):
+        return len(body)
+    return response.body_length if response._eof_sent else 0
 
 
 def query_of(request: "web.BaseRequest") -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """Discovery and OpenAPI over HTTP: documents with an ETag, built-in and custom resources together."""
 
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,13 +9,15 @@ from kubeloop.actors.api import errors
 from kubeloop.actors.apiserver import discovery, openapi, render
 from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
 from kubeloop.actors.apiserver.discovery import Document
-from kubeloop.actors.apiserver.http_answer import headers_of, respond
+from kubeloop.actors.apiserver.http_answer import headers_of, respond, send_text
 from kubeloop.actors.apiserver.negotiate import AVAILABLE, JSON, YAML, Representation, negotiate
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from kubeloop.actors.apiserver.http import HttpServer
+
+YEAR_SECONDS = 365 * 86_400
 
 
 async def answer(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse | None":
@@ -26,12 +29,17 @@ async def answer(server: "HttpServer", request: "web.BaseRequest") -> "web.Strea
     document = discovery.answer(request.path, accept, rows, address)
     if document is not None and document.content_type == JSON:
         document = as_asked(document, accept)
+    schemas: tuple[openapi.CustomSchema, ...] = ()
     if document is None:
         schemas = tuple(openapi.CustomSchema(served, schema) for served, schema in found.schemas)
         document = openapi.answer(request.path, accept, schemas)
     if document is None:
         return None
     etag = f'"{document.etag}"'
+    wanted = request.query.get("hash", "")
+    current = openapi.hash_of(request.path, schemas) if wanted else ""
+    if current and wanted.upper() != current:
+        return send_moved(request, f"{request.path}?hash={current}")
     if request.headers.get("If-None-Match") == etag:
         from aiohttp import web
 
@@ -39,6 +47,16 @@ async def answer(server: "HttpServer", request: "web.BaseRequest") -> "web.Strea
     response = respond(request, 200, document.body, document.content_type)
     response.headers["ETag"] = etag
     response.headers["Vary"] = "Accept"
+    if current:  # the document of a hash never changes
+        response.headers["Cache-Control"] = "public, immutable"
+        response.headers["Expires"] = formatdate(server.clock.now() + YEAR_SECONDS, usegmt=True)
+    return response
+
+
+def send_moved(request: "web.BaseRequest", location: str) -> "web.StreamResponse":
+    """To the document as it is now, from one of another hash."""
+    response = send_text(request, 301, f'<a href="{location}">Moved Permanently</a>.\n\n', "text/html; charset=utf-8")
+    response.headers["Location"] = location
     return response
 
 

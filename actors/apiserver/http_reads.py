@@ -1,6 +1,8 @@
 """Paths that name no resource: health, version, metrics, discovery, OpenAPI."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +16,7 @@ from kubeloop.actors.apiserver.negotiate import JSON
 from kubeloop.actors.apiserver.registry.catalog import SERVED
 from kubeloop.actors.apiserver.version import VERSION_INFO
 from kubeloop.runtime.actor import ActorStopped, Unreachable
+from kubeloop.runtime.metrics import Registry
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -26,14 +29,18 @@ Answer = Callable[["HttpServer", "web.BaseRequest"], Awaitable["web.StreamRespon
 async def send_health(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
     from kubeloop.actors.apiserver.actor import CheckHealth
 
+    started = server.clock.monotonic()
     try:
         states: Mapping[str, str] = await server.apiserver.ask(CheckHealth())
     except (ActorStopped, Unreachable) as error:
         states = {"ping": str(error)}
+    states = health.checks_of(request.path.strip("/").partition("/")[0], states)
     checks: dict[str, Callable[[], str]] = {name: lambda wrong=wrong: wrong for name, wrong in states.items()}  # type: ignore[misc]
     query = request.query
     exclude = query.getall("exclude", [])
     code, text = health.answer(request.path, checks, verbose="verbose" in query, exclude=exclude)
+    if code != 404:
+        server.metrics.count_health(server.clock.monotonic() - started, request.path.rstrip("/"), code)
     return send_text(request, code, text)
 
 
@@ -54,7 +61,17 @@ PUBLIC: Mapping[str, Answer] = {
 
 
 async def send_metrics(server: "HttpServer", request: "web.BaseRequest") -> "web.StreamResponse":
-    return send_text(request, 200, server.metrics.text().decode(), "text/plain; version=0.0.4; charset=utf-8")
+    """In pieces: others get their turn in between."""
+    from kubeloop.actors.apiserver.actor import Measure
+    from kubeloop.actors.apiserver.metrics import process_text
+
+    stored: Registry = await server.apiserver.ask(Measure())
+    text = []
+    for piece in chain(server.metrics.pieces(), stored.pieces()):
+        text.append(piece)
+        await asyncio.sleep(0)
+    text.append(process_text())
+    return respond(request, 200, b"".join(text), "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
 
 
 async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo) -> "web.StreamResponse":
@@ -92,13 +109,14 @@ async def send_index(server: "HttpServer", request: "web.BaseRequest") -> "web.S
     from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
 
     described: CustomDescription = await server.apiserver.ask(Describe())
+    states: Mapping[str, str] = await server.apiserver.ask(CheckHealth())
     rows = [*SERVED, *(row for row, _ in described.schemas)]
     paths = {"/api", "/api/v1", "/apis", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"}
     for row in rows:
         if row.resource.group:
             paths |= {f"/apis/{row.resource.group}", f"/apis/{row.resource.group}/{row.resource.version}"}
     for endpoint in ("healthz", "livez", "readyz"):
-        paths |= {f"/{endpoint}", *(f"/{endpoint}/{check}" for check in await server.apiserver.ask(CheckHealth()))}
+        paths |= {f"/{endpoint}", *(f"/{endpoint}/{check}" for check in health.checks_of(endpoint, states))}
     data = msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)}), indent=2)
     return respond(request, 200, data, JSON)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from kubeloop.actors.apiserver import limits, render
 from kubeloop.actors.apiserver.http_answer import headers_of
 from kubeloop.actors.apiserver.messages import Request, WatchEvent, WatchRequest
 from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation
+from kubeloop.runtime.metrics import Histogram
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -109,7 +111,9 @@ async def serve(
         low = limits.watch_timeout_seconds_min
         seconds = int(low * (1 + server.clock.random.random()))
         message = msgspec.structs.replace(message, options={**message.options, "timeoutSeconds": str(seconds)})
-    sink = BufferedSink(renderer(server, request, message, representation, printer_columns), server.pump)
+    sizes = partial(server.metrics.event_sizes, message.group, message.version, message.resource)
+    render_line = sized(renderer(server, request, message, representation, printer_columns), sizes)
+    sink = BufferedSink(render_line, server.pump)
     try:
         handle = await server.apiserver.ask(WatchRequest(message, sink))
     except StatusError as error:
@@ -140,6 +144,21 @@ async def serve(
         if handle is not None:
             handle.cancel()
     return response
+
+
+def sized(render_line: Callable[[WatchEvent], bytes], sizes: Callable[[], Histogram]) -> Callable[[WatchEvent], bytes]:
+    """The renderer, its lines measured for /metrics once there is an event: the resource is served then."""
+    observe: Callable[[float], None] | None = None
+
+    def measured(event: WatchEvent) -> bytes:
+        nonlocal observe
+        line = render_line(event)
+        if observe is None:
+            observe = sizes().observe
+        observe(len(line))
+        return line
+
+    return measured
 
 
 def renderer(

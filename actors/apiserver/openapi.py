@@ -18,8 +18,9 @@ from kubeloop.actors.apiserver.openapi_paths import paths_of
 from kubeloop.actors.apiserver.openapi_schemas import META, Schema, SchemaWriter, schema_name
 from kubeloop.actors.apiserver.registry import all_resources
 from kubeloop.actors.apiserver.registry.catalog import Served
+from kubeloop.actors.apiserver.version import GIT_VERSION
 
-INFO = {"title": "Kubernetes", "version": "v1.36.0"}
+INFO = {"title": "Kubernetes", "version": GIT_VERSION}
 COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/definitions/"
 V2_PROTOBUF = "proto-openapi"
 
@@ -76,6 +77,19 @@ def _index(custom: tuple[CustomSchema, ...]) -> Document:
         found = [one for one in custom if (one.served.resource.group, one.served.resource.version) == (group, version)]
         paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(group, version, found)}"}
     return _written({"paths": paths})
+
+
+def hash_of(path: str, custom: Iterable[CustomSchema] = ()) -> str:
+    """The hash that the index has of a v3 document; empty for a path that is none."""
+    match tuple(part for part in path.split("/") if part):
+        case ("openapi", "v3", "api", version):
+            group = ""
+        case ("openapi", "v3", "apis", group, version):
+            pass
+        case _:
+            return ""
+    found = [one for one in custom if (one.served.resource.group, one.served.resource.version) == (group, version)]
+    return _hash(group, version, found)
 
 
 def _hash(group: str, version: str, custom: Iterable[CustomSchema]) -> str:

@@ -16,11 +16,20 @@ from kubeloop.actors.apiserver import limits
 from kubeloop.actors.apiserver.leases import Leases
 from kubeloop.actors.apiserver.watch_cache import METADATA_MARK, Entry, WatchCache
 from kubeloop.actors.etcd.messages import CasResult, EtcdError, Event, prefix_range_end
+from kubeloop.runtime.metrics import Histogram
 
 if TYPE_CHECKING:
     from kubeloop.actors.apiserver.storage import Storage
 
 LEASE_NOT_FOUND = "NOT_FOUND"
+# of answer times, as kube-apiserver's
+SECONDS_BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0) + (
+    15.0,
+    20.0,
+    30.0,
+    45.0,
+    60.0,
+)
 force_setattr = msgspec.structs.force_setattr
 
 
@@ -67,6 +76,7 @@ class ResourceStore:
         self.leases: Leases | None = None  # for objects that expire
         self.written = False  # a write below its prefix has been seen
         self.derived = False  # its entries come from other resources' keys
+        self.etcd_seconds: dict[str, Histogram] = {}  # operation -> how long etcd took
         self._loading: list[Event] | None = None
         self._load_done: asyncio.Event | None = None
 
@@ -94,7 +104,9 @@ class ResourceStore:
         entries: dict[str, Entry] = {}
         start, end, revision, more = self.prefix_bytes, prefix_range_end(self.prefix_bytes), 0, True
         while more:
+            asked = _now()
             found = await self.storage.kv.range(start, end, revision=revision, limit=limits.range_keys_max)
+            self._observe("list", asked)
             revision = revision or found.revision
             for kv in found.kvs:
                 entry = self.decode_entry(kv.key, kv.value, kv.mod_revision)
@@ -105,6 +117,7 @@ class ResourceStore:
         if self.storage.epoch != epoch:
             return
         self.cache.load(entries, revision)
+        self.cache.loads += 1
         self.loaded, self.loaded_revision = True, revision
         for event in self._loading:
             self.apply(event)
@@ -173,11 +186,13 @@ class ResourceStore:
             value = self.encode(obj)
         etcd_key = (self.prefix + key).encode()
         storage.pending[etcd_key] = pending = (self, key, obj, value)
+        asked = _now()
         try:
             if self.leases is None:
                 result = await storage.kv.put_if(etcd_key, value, mod_revision)
             else:
                 result = await self._put_leased(self.leases, etcd_key, value, mod_revision)
+            self._observe("update" if mod_revision else "create", asked)
             if result.succeeded and storage.revision < result.revision:
                 await storage.wait_fresh(result.revision)
         finally:
@@ -206,7 +221,9 @@ class ResourceStore:
     async def delete(self, old: Entry) -> int | None:
         """The revision of the deletion, or None when the key had changed."""
         storage = self.storage
+        asked = _now()
         result = await storage.kv.delete_if((self.prefix + old.key).encode(), old.revision)
+        self._observe("delete", asked)
         if not result.succeeded:
             await self._lost_race(old.key, old.revision)
             return None
@@ -214,9 +231,19 @@ class ResourceStore:
             await storage.wait_fresh(result.revision)
         return result.revision
 
+    def _observe(self, operation: str, asked: float) -> None:
+        histogram = self.etcd_seconds.get(operation)
+        if histogram is None:
+            histogram = self.etcd_seconds[operation] = Histogram(SECONDS_BUCKETS)
+        histogram.observe(_now() - asked)
+
     async def _lost_race(self, key: str, revision: int) -> None:
         """Whoever tries again finds the version that won."""
         if not self.loaded:
             await self.load()
         elif self.revision_of(key) == revision:
             await self.storage.wait_changed(self, key, revision)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

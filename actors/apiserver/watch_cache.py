@@ -93,6 +93,7 @@ class WatchCache:
         self.index_value = index_value
         self.index: dict[str, dict[str, Entry]] = {}
         self._touch = touch
+        self.changes = self.loads = self.init_events = 0  # for /metrics: so many since it was made; loads: by the store
 
     # reading
 
@@ -181,6 +182,7 @@ class WatchCache:
 
     def _publish(self, change: Change) -> None:
         self.revision = change.revision
+        self.changes += 1
         history = self.history
         if len(history) == history.maxlen:
             self.history_start = history[0].revision

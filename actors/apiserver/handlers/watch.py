@@ -81,6 +81,7 @@ def send_present_state(call: Call, wanted: Selection, sink: WatchSink) -> None:
         entries = list(cache.select(wanted.namespace, "", wanted.index_value))
     for entry in entries:
         if matches is None or matches(entry):
+            cache.init_events += 1
             sink.on_event(CachedEvent("ADDED", entry.object, entry, []))
 
 
