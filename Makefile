@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint debian bench bench-quick generate clean
+.PHONY: demo test lint debian bench bench-quick generate api-table clean
 
 demo: $(STAMP)
 	$(BIN)/kubeloop demo $(if $(KEEP),--keep)
@@ -30,6 +30,10 @@ bench-quick: $(STAMP) debian
 
 generate: $(STAMP)
 	$(BIN)/python -m kubeloop.actors.api.generate
+
+# docs/api.md, from the registry
+api-table: $(STAMP)
+	$(BIN)/python -m kubeloop.actors.apiserver.registry.document_generate
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("kubeloop needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
