@@ -83,7 +83,10 @@ def read(request: Request, expected: Expected, field_validation: str, warnings: 
             return decoded(body, expected, field_validation, warnings)
         if expected.prune is not None:
             check_gvk(body.get("apiVersion") or "", body.get("kind") or "", expected, body)
-            return expected.prune(body)[0]
+            try:
+                return expected.prune(body)[0]
+            except ValueError as error:
+                raise cannot_be_handled(expected, str(error)) from None
         return body
     type_ = media_type(request.content_type, JSON)
     if type_ == JSON:
@@ -177,7 +180,7 @@ def pruned(found: Any, expected: Expected, field_validation: str, warnings: list
     if expected.prune is not None:
         try:
             obj, dropped = expected.prune(obj)
-        except ValueError as error:  # crd_schema.WrongEmbedded
+        except ValueError as error:  # crd_schema.WrongEmbedded, DecodeError
             raise cannot_be_handled(expected, str(error)) from None
         unknown += dropped
     report(unknown, found.duplicates, expected, field_validation, warnings)
@@ -222,14 +225,20 @@ def check_gvk(api_version: str, kind: str, expected: Expected, body: Any) -> Non
     group, _, version = api_version.rpartition("/")
     if "/" in group:
         raise unrecognized(expected, f"unexpected GroupVersion string: {api_version}", body)
-    if not known_types.is_registered(api_version, kind):
-        text = f'no kind "{kind}" is registered for version "{api_version}" in scheme "{SCHEME}"'
-    elif known_types.converts(group, kind, expected.group, expected.kind):
+    if known_types.is_registered(api_version, kind) and known_types.converts(
+        group, kind, expected.group, expected.kind
+    ):
         raise other_version(api_version, expected)
-    else:
-        own, theirs = package_of(expected.group), f"{version}.{kind}"
-        text = f"converting ({theirs}) to ({own}.{expected.kind}): unknown conversion"
+    text = no_conversion(api_version, kind, expected)
     raise bad_request(f'{kind} in version "{version}" cannot be handled as a {expected.kind}: {text}')
+
+
+def no_conversion(api_version: str, kind: str, expected: Expected) -> str:
+    """Why an object of another kind cannot be taken for the expected one."""
+    if not known_types.is_registered(api_version, kind):
+        return f'no kind "{kind}" is registered for version "{api_version}" in scheme "{SCHEME}"'
+    theirs = f"{api_version.rpartition('/')[2]}.{kind}"
+    return f"converting ({theirs}) to ({package_of(expected.group)}.{expected.kind}): unknown conversion"
 
 
 def package_of(group: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from kubeloop.actors.api import codec
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.api.meta_v1 import ObjectMeta
+from kubeloop.actors.api.normalise import go_kind
 from kubeloop.actors.apiserver.registry import fields
 
 Schema = Mapping[str, Any]
@@ -30,10 +31,22 @@ def child(path: str, name: str) -> str:
 def prune(value: Any, schema: Schema) -> tuple[Any, list[str]]:
     """(`value` without the fields that the schema does not know, their paths).
 
-    Raises WrongEmbedded for an embedded object that says what it is in no text, or has metadata that are none.
+    Raises WrongEmbedded for an embedded object that says what it is in no text, or has metadata that are none, and
+    DecodeError where its own metadata are none.
     """
     dropped: list[str] = []
     return _pruned(value, schema, "", True, dropped), dropped
+
+
+def read_metadata(value: Any, dropped: list[str]) -> Any:
+    """Metadata as every kind has them; what is unknown in them is dropped. Raises DecodeError."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise codec.DecodeError(f"json: cannot unmarshal {go_kind(value)} into Go value of type v1.ObjectMeta")
+    found = codec.decode_object(value, ObjectMeta)
+    dropped.extend(f"metadata.{name}" for name in found.unknown)
+    return codec.to_builtins(found.obj)
 
 
 def prune_value(value: Any, schema: Schema) -> tuple[Any, list[str]]:
@@ -58,7 +71,7 @@ def _pruned(value: Any, schema: Schema, path: str, root: bool, dropped: list[str
             if embedded and key in ROOT_FIELDS:
                 kept[key] = _embedded(key, item, child(path, key), dropped)
             elif root and key in ROOT_FIELDS:
-                kept[key] = item
+                kept[key] = read_metadata(item, dropped) if key == "metadata" else item
             elif key in known:
                 kept[key] = _pruned(item, known[key], child(path, key), False, dropped)
             elif isinstance(additional, dict):

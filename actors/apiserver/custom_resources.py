@@ -242,7 +242,7 @@ def route_of(crd: Any, version: Any, store: ResourceStore, stored_version: str, 
 
         schema = schema_of_openapi(schema_of(version))
     route = Route(kind, store, to_storage=to_storage, from_storage=from_storage, schema=schema)
-    route.prune = pruner(schema_of(version))
+    route.prune = Pruner(schema_of(version))
     route.terminating = going
     return route
 
@@ -252,8 +252,16 @@ def in_version(api_version: str) -> Callable[[Any], Any]:
     return lambda obj: obj if obj.get("apiVersion") == api_version else {**obj, "apiVersion": api_version}
 
 
-def pruner(schema: crd_schema.Schema) -> Callable[[Any], tuple[Any, list[str]]]:
-    return lambda obj: crd_schema.prune(obj, schema)
+class Pruner:
+    """What drops from an object the fields that its schema does not know."""
+
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: crd_schema.Schema) -> None:
+        self.schema = schema
+
+    def __call__(self, obj: Any) -> tuple[Any, list[str]]:
+        return crd_schema.prune(obj, self.schema)
 
 
 def schema_of(version: Any) -> dict[str, Any]:

@@ -369,9 +369,11 @@ def not_appliable(patch: Mapping[str, Any], problems: Sequence[str]) -> StatusEr
 
 
 def described(patch: Mapping[str, Any]) -> str:
-    metadata = patch.get("metadata") or {}
-    name = "/".join(part for part in (metadata.get("namespace"), metadata.get("name")) if part)
-    return f"{name}; {patch.get('apiVersion')}, Kind={patch.get('kind')}"
+    metadata = patch.get("metadata")
+    given = metadata if isinstance(metadata, dict) else {}
+    namespace, name = (given.get(part) if isinstance(given.get(part), str) else "" for part in ("namespace", "name"))
+    group, _, version = str(patch.get("apiVersion") or "").rpartition("/")
+    return f"{namespace}/{name}; {group}/{version}, Kind={patch.get('kind') or ''}"
 
 
 def prune(merged: Any, managers: Managers, last: FieldSet, node: Node) -> Any:

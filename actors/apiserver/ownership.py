@@ -16,6 +16,7 @@ from kubeloop.actors.apiserver import managed_fields, metadata
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.field_set import Path
 from kubeloop.actors.apiserver.options import WriteOptions
+from kubeloop.actors.apiserver.typed_merge import ListKeyError
 
 REMEMBERED_OBJECTS_MAX = 256
 REMEMBERED_BYTES_MAX = 16 * 1024
@@ -41,16 +42,19 @@ def tracked(call: Call, obj: Any, stored: Any | None, options: WriteOptions) -> 
         return obj
     if stored is None and not current.managed_fields and type(obj) is not dict:
         return metadata.with_metadata(obj, created_by(call, obj, current, options))
-    entries = managed_fields.track_update(
-        None if stored is None else builtins_of(stored),
-        builtins_of(obj),
-        schema(call),
-        managed_fields.manager_name(options.field_manager, request.user_agent),
-        api_version=call.route.api_version,
-        subresource=request.subresource,
-        now=call.server.context.clock.now_rfc3339(),
-        reset=reset_fields(call),
-    )
+    try:
+        entries = managed_fields.track_update(
+            None if stored is None else builtins_of(stored),
+            builtins_of(obj),
+            schema(call),
+            managed_fields.manager_name(options.field_manager, request.user_agent),
+            api_version=call.route.api_version,
+            subresource=request.subresource,
+            now=call.server.context.clock.now_rfc3339(),
+            reset=reset_fields(call),
+        )
+    except ListKeyError:  # validation says what is wrong
+        return metadata.with_metadata(obj, msgspec.structs.replace(current, managed_fields=()))
     found = msgspec.convert(entries, tuple[ManagedFieldsEntry, ...])
     return metadata.with_metadata(obj, msgspec.structs.replace(current, managed_fields=found))
 

@@ -69,7 +69,8 @@ def directed_map(patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown_directive(directive: Any, patch: Mapping[str, Any]) -> StatusError:
-    return bad_request(f"unknown patch type: {directive} in map: {msgspec.json.encode(patch).decode()}")
+    shown = directive if isinstance(directive, str) else msgspec.json.encode(directive).decode()
+    return bad_request(f"unknown patch type: {shown} in map: {msgspec.json.encode(patch).decode()}")
 
 
 def retain_keys(original: dict[str, Any], patch: dict[str, Any]) -> None:

@@ -56,6 +56,15 @@ def named(**more: Any) -> dict[str, Any]:
     return {"metadata": {"name": "new"}, **more}
 
 
+def definition_with(schema: dict[str, Any]) -> dict[str, Any]:
+    """A definition whose field `a` has this schema."""
+    whole = {"type": "object", "properties": {"a": {"type": "object", **schema}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": whole}}
+    names = {"kind": "Other", "plural": "others"}
+    spec = {"group": "example.com", "names": names, "scope": "Namespaced", "versions": [version]}
+    return {"metadata": {"name": "others.example.com"}, "spec": spec}
+
+
 PATHS: Sequence[Row] = [
     not_found("GET", f"{V1}/unheards"),
     not_found("GET", f"{NAMESPACED}/unheards/x"),
@@ -477,6 +486,57 @@ ENCODINGS: Sequence[Row] = [
     ),
 ]
 
+WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget"}
+AS_WIDGET = 'Widget in version "v1" cannot be handled as a Widget: '
+UNREADABLE: Sequence[tuple[Any, str]] = [
+    ("x", "json: cannot unmarshal string into Go value of type v1.ObjectMeta"),
+    ([None], "json: cannot unmarshal array into Go value of type v1.ObjectMeta"),
+    ({"name": 5}, "json: cannot unmarshal number into Go struct field ObjectMeta.name of type string"),
+    ({"name": "w", "uid": {}}, "json: cannot unmarshal object into Go struct field ObjectMeta.uid of type string"),
+    ({"name": "w", "creationTimestamp": "x"}, 'parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x"'),
+]
+UNKNOWN = {**WIDGET, "metadata": {"name": "w", "bogus": 1}}
+CUSTOM: Sequence[Row] = [
+    *(bad("POST", WIDGETS, {**WIDGET, "metadata": given}, AS_WIDGET + text) for given, text in UNREADABLE),
+    *(bad("PUT", f"{WIDGETS}/w", {**WIDGET, "metadata": given}, AS_WIDGET + text) for given, text in UNREADABLE),
+    *(invalid("PATCH", f"{WIDGETS}/w", {"metadata": given}, text, MERGE) for given, text in UNREADABLE),
+    *(
+        bad("PATCH", f"{WIDGETS}/w?fieldManager=m", {**WIDGET, "metadata": given}, text, APPLY)
+        for given, text in UNREADABLE
+    ),
+    bad("POST", f"{WIDGETS}?fieldValidation=Strict", UNKNOWN, 'strict decoding error: unknown field "metadata.bogus"'),
+    bad(
+        "PATCH", f"{WIDGETS}/w?fieldManager=m", UNKNOWN, "object (/w; example.com/v1, Kind=Widget): .metadata.b", APPLY
+    ),
+    bad("PATCH", f"{MAPS}/a?fieldManager=m", {"kind": "ConfigMap", "metadata": 1}, "object (/; /, Kind=", APPLY),
+    bad("PATCH", f"{MAPS}/a?fieldManager=m", {"kind": {"a": None}}, "cannot unmarshal object into Go struct", APPLY),
+    bad("PATCH", f"{PODS}/p", {"spec": {"$patch": {"a": None}}}, 'unknown patch type: {"a":null} in map', STRATEGIC),
+    bad(
+        "POST", CRDS, definition_with({"items": {"type": 5}}), "cannot unmarshal number into Go struct field JSONSchem"
+    ),
+    bad("POST", CRDS, definition_with({"additionalProperties": "x"}), "boolean or JSON schema expected"),
+    invalid("POST", f"{V1}/namespaces", {"metadata": {}}, "name or generateName is required"),
+    invalid("PATCH", f"{CRDS}/widgets.example.com", {"spec": {"names": None}}, "spec.names.kind: Required", MERGE),
+    *(
+        bad("PATCH", f"{WIDGETS}/w?fieldManager=m", {**WIDGET, "metadata": {"name": "w"}, **more}, text, APPLY)
+        for more, text in (
+            ({"unheard": 1}, "(/w; example.com/v1, Kind=Widget): .unheard: field not declared in schema"),
+            ({"spec": {"unheard": 1}}, ".spec.unheard: field not declared in schema"),
+            ({"spec": "x"}, ".spec: expected map, got &{x}"),
+            ({"spec": [1, "a"]}, ".spec: expected map, got &{[1 a]}"),
+            ({"spec": {"size": "x"}}, ".spec.size: expected numeric (int or float), got string"),
+            ({"spec": {"size": {}}}, ".spec.size: expected numeric (int or float), got map[string]interface {}"),
+            ({"spec": {"word": 5}}, ".spec.word: expected string, got &value.valueUnstructured{Value:5}"),
+            ({"spec": {"flag": "x"}}, ".spec.flag: expected boolean, got &{x}"),
+            ({"spec": {"parts": {}}}, ".spec.parts: expected list, got &{map[]}"),
+            ({"spec": {"parts": ["x"]}}, ".spec.parts: element 0: associative list with keys may not have non-map"),
+            ({"spec": {"parts": [{}]}}, 'omits key field "k" (and doesn\'t have default value)'),
+            ({"spec": {"parts": [{"k": "a", "z": 1}]}}, '.spec.parts[k="a"].z: field not declared in schema'),
+        )
+    ),
+    invalid("POST", WIDGETS, {**WIDGET, "metadata": {"name": "n"}, "spec": {"parts": ["x"]}}, "spec.parts[0]"),
+]
+
 AREAS = {
     "paths": PATHS,
     "bodies": BODIES,
@@ -486,6 +546,19 @@ AREAS = {
     "selectors": SELECTORS,
     "lists": LISTS,
     "encodings": ENCODINGS,
+    "custom resources": CUSTOM,
+}
+KEYED = {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}}
+FIELDS = {
+    "size": {"type": "integer"},
+    "word": {"type": "string"},
+    "flag": {"type": "boolean"},
+    "parts": {
+        "type": "array",
+        "items": KEYED,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["k"],
+    },
 }
 CRD = {
     "metadata": {"name": "widgets.example.com"},
@@ -501,7 +574,7 @@ CRD = {
                 "schema": {
                     "openAPIV3Schema": {
                         "type": "object",
-                        "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}},
+                        "properties": {"spec": {"type": "object", "properties": FIELDS}},
                     }
                 },
             }

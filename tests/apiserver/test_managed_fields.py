@@ -285,7 +285,7 @@ def test_the_oldest_of_too_many_updaters_become_one() -> None:
         ),
         (
             config_map(finalizers=["a", "a"]),
-            'failed to create typed patch object (a; v1, Kind=ConfigMap): duplicate entries for key "a"',
+            'failed to create typed patch object (/a; /v1, Kind=ConfigMap): duplicate entries for key "a"',
         ),
     ],
 )

@@ -6,8 +6,10 @@ Field ownership (managedFields, conflicts) is `managed_fields`' to decide.
 from typing import Any
 
 from kubeloop.actors.api import codec, errors
-from kubeloop.actors.apiserver import limits, managed_fields, metadata
+from kubeloop.actors.apiserver import crd_typed, limits, managed_fields, metadata
 from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.crd_schema import read_metadata
+from kubeloop.actors.apiserver.custom_resources import Pruner
 from kubeloop.actors.apiserver.go_json import go_kind
 from kubeloop.actors.apiserver.handlers import read, write
 from kubeloop.actors.apiserver.messages import Response
@@ -84,15 +86,27 @@ def read_apply(call: Call, options: WriteOptions) -> dict[str, Any]:
     body = read_yaml(call, body, options) if isinstance(body, bytes) else body
     if not isinstance(body, dict):
         body = codec.to_builtins(body)
+    for name in ("apiVersion", "kind"):
+        if not isinstance(body.get(name) or "", str):
+            text = f"json: cannot unmarshal {go_kind(body[name])} into Go struct field TypeMeta.{name} of type string"
+            raise errors.bad_request(f"error decoding YAML: {text}")
     kind = body.get("kind")
     if kind and kind != call.route.resource.kind:
         raise errors.bad_request(f"expected an object of kind {call.route.resource.kind}, but got {kind}")
     try:
         found = codec.decode_object(body, call.route.resource.type)
+        unknown = list(found.unknown)
+        if call.route.resource.type is None:
+            body = {**body, "metadata": read_metadata(body.get("metadata"), unknown)}
+            found = codec.Decoded(body)
+            if isinstance(call.route.prune, Pruner):
+                wrong = crd_typed.problems(body, call.route.prune.schema)
+                if wrong:
+                    raise managed_fields.not_appliable(body, wrong)
     except codec.DecodeError as error:
         raise managed_fields.not_appliable(body, [str(error)]) from None
-    if found.unknown:
-        raise managed_fields.not_appliable(body, [f".{path}: field not declared in schema" for path in found.unknown])
+    if unknown:
+        raise managed_fields.not_appliable(body, [f".{path}: field not declared in schema" for path in unknown])
     given = metadata.current_metadata(found.obj)
     if given.name and given.name != call.name:
         raise write.name_mismatch(call, given.name)

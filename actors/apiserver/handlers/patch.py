@@ -8,7 +8,7 @@ import msgspec
 from kubeloop.actors.api import codec, errors
 from kubeloop.actors.api.errors import FieldError
 from kubeloop.actors.apiserver import limits, metadata
-from kubeloop.actors.apiserver.bodies import Expected, media_type
+from kubeloop.actors.apiserver.bodies import Expected, media_type, no_conversion, other_version
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.go_json import go_kind, syntax_error, with_valid_text
 from kubeloop.actors.apiserver.handlers import read, write
@@ -141,19 +141,19 @@ async def patch_with(
 
 def decode_patched(call: Call, patched: dict[str, Any], expected: Expected, options: WriteOptions, patch: Patch) -> Any:
     """The patched document as an object. Raises 422 with the field "patch" when it is none of this kind."""
-    api_version, kind = patched.get("apiVersion"), patched.get("kind")
+    if patch.content_type == STRATEGIC_MERGE_PATCH:  # is of the type that it was: what it says it is does not count
+        patched = {**patched, "apiVersion": expected.api_version, "kind": expected.kind}
     try:
-        if isinstance(kind, str) and kind != expected.kind:
-            version = str(api_version).rpartition("/")[2]
-            own = expected.group.partition(".")[0] or "core"
-            text = f"converting ({version}.{kind}) to ({own}.{expected.kind}): unknown conversion"
-            raise codec.DecodeError(text)
+        check_type(patched, expected)
         found = codec.decode_object(patched, expected.type)
     except codec.DecodeError as error:
         raise invalid_patch(patched, str(error)) from None
     obj, unknown = found.obj, list(found.unknown)
     if expected.prune is not None:
-        obj, dropped = expected.prune(obj)
+        try:
+            obj, dropped = expected.prune(obj)
+        except ValueError as error:  # crd_schema.WrongEmbedded, DecodeError
+            raise invalid_patch(patched, str(error)) from None
         unknown += dropped
     if unknown and options.field_validation != "Ignore":
         texts = [f'unknown field "{path}"' for path in unknown]
@@ -163,6 +163,20 @@ def decode_patched(call: Call, patched: dict[str, Any], expected: Expected, opti
             raise errors.bad_request("strict decoding error: " + ", ".join(texts))
         call.warnings.extend(texts)
     return obj
+
+
+def check_type(patched: dict[str, Any], expected: Expected) -> None:
+    """Raises DecodeError when the patch made another kind of it. A built-in kind may be silent about it."""
+    api_version, kind = patched.get("apiVersion"), patched.get("kind")
+    if expected.prune is None:
+        api_version, kind = api_version or expected.api_version, kind or expected.kind
+    if not isinstance(api_version, str) or not isinstance(kind, str):
+        name, value = ("kind", kind) if isinstance(api_version, str) else ("apiVersion", api_version)
+        raise codec.DecodeError(f"json: cannot unmarshal {go_kind(value)} into Go struct field .{name} of type string")
+    if expected.prune is None and (api_version, kind) != (expected.api_version, expected.kind):
+        raise codec.DecodeError(no_conversion(api_version, kind, expected))
+    if expected.prune is not None and (not kind or api_version != expected.api_version):
+        raise codec.DecodeError(other_version(api_version, expected).message if kind else "Object 'Kind' is missing")
 
 
 def invalid_patch(document: Any, text: str) -> errors.StatusError:

@@ -5,16 +5,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kubeloop.actors.api import codec
 from kubeloop.actors.api.apiextensions_v1 import (
     CustomResourceConversion,
     CustomResourceDefinitionNames,
     CustomResourceDefinitionStatus,
+    JSONSchemaProps,
 )
 from kubeloop.actors.api.apiregistration_v1 import APIServiceStatus
 from kubeloop.actors.api.codec import to_builtins
-from kubeloop.actors.api.errors import FieldError
+from kubeloop.actors.api.errors import FieldError, bad_request
 from kubeloop.actors.apiserver.registry import names
-from kubeloop.actors.apiserver.registry.apiextensions_schema import check_schema
+from kubeloop.actors.apiserver.registry.apiextensions_schema import check_schema, whole_schema
 from kubeloop.actors.apiserver.registry.catalog import entry
 from kubeloop.actors.apiserver.registry.fields import (
     Errors,
@@ -55,7 +57,26 @@ def default_definition(obj: Any) -> Any:
             changes["names"] = replace(found, **more)
     if spec.conversion is None:
         changes["conversion"] = _NONE
+    versions = tuple(_with_whole_schema(version) for version in spec.versions)
+    if any(new is not old for new, old in zip(versions, spec.versions, strict=True)):
+        changes["versions"] = versions
     return replace(obj, spec=replace(spec, **changes)) if changes else obj
+
+
+def _with_whole_schema(version: Any) -> Any:
+    """The parts of a schema that may be something else than a schema are read as schemas where they are some."""
+    if version.schema is None or version.schema.open_api_v3_schema is None:
+        return version
+    document = to_builtins(version.schema.open_api_v3_schema)
+    try:
+        whole = whole_schema(document)
+        if whole == document:
+            return version
+        schema = codec.convert(whole, JSONSchemaProps)
+    except codec.DecodeError as error:
+        kind = "CustomResourceDefinition"
+        raise bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {error}') from None
+    return replace(version, schema=replace(version.schema, open_api_v3_schema=schema))
 
 
 def _stored_versions(spec: Any) -> tuple[str, ...]:
@@ -357,15 +378,16 @@ def _check_approval(errors: Errors, obj: Any) -> None:
 
 def validate_definition_update(new: Any, old: Any) -> Sequence[FieldError]:
     errors: Errors = []
+    wanted = new.spec.names if new.spec.names is not None else _NO_NAMES
     established = any(one.type == "Established" and one.status == "True" for one in old.status.conditions)
     fixed = [
         (new.spec.group, old.spec.group, "spec.group"),
-        (new.spec.names.plural, old.spec.names.plural, "spec.names.plural"),
+        (wanted.plural or "", old.spec.names.plural, "spec.names.plural"),
     ]
     if established:
         fixed[:0] = [
             (new.spec.scope, old.spec.scope, "spec.scope"),
-            (new.spec.names.kind, old.spec.names.kind, "spec.names.kind"),
+            (wanted.kind or "", old.spec.names.kind, "spec.names.kind"),
         ]
     for value, before, path in fixed:
         check_immutable(errors, path, value, before)

@@ -8,7 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kubeloop.actors.api import codec
+from kubeloop.actors.api.apiextensions_v1 import JSONSchemaProps
+from kubeloop.actors.api.codec import to_builtins
 from kubeloop.actors.api.errors import quoted
+from kubeloop.actors.api.normalise import go_kind
 from kubeloop.actors.apiserver import crd_schema, crd_validation
 from kubeloop.actors.apiserver.crd_schema import EMBEDDED, INT_OR_STRING, PRESERVE, Schema
 from kubeloop.actors.apiserver.registry.fields import Errors, forbidden, invalid, required, unsupported
@@ -95,6 +99,43 @@ def _check_status_root(errors: Errors, path: str, schema: Schema) -> None:
 
 
 # what OpenAPI schemas may hold
+
+
+def whole_schema(schema: Schema) -> dict[str, Any]:
+    """A schema with the parts that the object model leaves as they are (items, additionalProperties ...) read as Go
+    reads them: unknown fields are dropped, null is an empty schema. Raises DecodeError."""
+    found = dict(schema)
+    for name in ("properties", "patternProperties", "definitions"):
+        if name in found:
+            found[name] = {key: whole_schema(part) for key, part in found[name].items()}
+    for name in ("allOf", "anyOf", "oneOf"):
+        if name in found:
+            found[name] = [whole_schema(part) for part in found[name]]
+    if "not" in found:
+        found["not"] = whole_schema(found["not"])
+    if "dependencies" in found:
+        found["dependencies"] = {
+            key: list(part) if isinstance(part, list) else _read(part) for key, part in found["dependencies"].items()
+        }
+    for name in ("items", "additionalItems", "additionalProperties"):
+        part = found.get(name)
+        if isinstance(part, dict):
+            found[name] = _read(part)
+        elif name == "items" and isinstance(part, list):
+            found[name] = [_read(one) for one in part]
+        elif name == "items" or part is None:
+            found.pop(name, None)
+        elif not isinstance(part, bool):
+            raise codec.DecodeError("boolean or JSON schema expected")
+    return found
+
+
+def _read(part: Any) -> dict[str, Any]:
+    if part is None:
+        return {}
+    if not isinstance(part, dict):
+        raise codec.DecodeError(f"json: cannot unmarshal {go_kind(part)} into Go value of type v1.JSONSchemaProps")
+    return whole_schema(to_builtins(codec.decode_object(part, JSONSchemaProps).obj))
 
 
 def _check_openapi(errors: Errors, path: str, schema: Schema, *, root: bool, inside_metadata: bool) -> None:

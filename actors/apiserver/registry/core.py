@@ -53,6 +53,8 @@ def prepare_namespace_create(obj: Any, context: StrategyContext) -> Any:
     if "kubernetes" not in finalizers:
         finalizers = (*finalizers, "kubernetes")
     new = replace(obj, status=_ACTIVE, spec=replace(obj.spec, finalizers=finalizers))
+    if not new.metadata.name:
+        return new
     labels = {**new.metadata.labels, NAMESPACE_LABEL: new.metadata.name}
     return replace(new, metadata=replace(new.metadata, labels=labels))
 
