@@ -134,17 +134,20 @@ class Registry:
         return family
 
     def collect(self) -> Iterator[Any]:
-        """The families as prometheus_client's (its collector protocol)."""
+        """The families as prometheus_client's (its collector protocol). Labels are in order, as Go has them."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         for _, (kind, family) in sorted(self._families.items()):
+            order = sorted(range(len(family.label_names)), key=family.label_names.__getitem__)
+            names = [family.label_names[position] for position in order]
             if kind is Counter:
-                out: Any = CounterMetricFamily(family.name, family.help, labels=family.label_names)
+                out: Any = CounterMetricFamily(family.name, family.help, labels=names)
             elif kind is Gauge:
-                out = GaugeMetricFamily(family.name, family.help, labels=family.label_names)
+                out = GaugeMetricFamily(family.name, family.help, labels=names)
             else:
-                out = HistogramMetricFamily(family.name, family.help, labels=family.label_names)
-            for values, metric in family:
+                out = HistogramMetricFamily(family.name, family.help, labels=names)
+            for given, metric in family:
+                values = [given[position] for position in order]
                 if isinstance(metric, Histogram):
                     out.add_metric(values, _cumulative(metric), metric.sum)
                 else:

@@ -27,8 +27,8 @@ printer columns, selectable fields and short names are those of their CustomReso
 What the columns say:
 
 - *subresources*: and the kind that they take, where it is another one.
-- *validated*: "fields" are checked one by one, and errors name them as a real server does; "types": only that each field
-  is of its type and known.
+- *validated*: "fields" are checked one by one, and errors name them as a real server does; "types": only that each
+  field is of its type and known.
 - *fixed*: by "rules" some fields may not change, or only so; "+ status": the status is checked as well; empty: all but
   the metadata may change.
 - *defaults*: fields that are not given are filled in as the API reference says.
