@@ -50,6 +50,8 @@ def _wrong(value: Any, schema: Schema, path: str) -> Iterator[str]:
 
 def _wrong_fields(value: Mapping[str, Any], schema: Schema, path: str) -> Iterator[str]:
     known, additional = schema.get("properties", NO_SCHEMA), schema.get("additionalProperties")
+    if not known and additional is None:
+        return  # an object of which nothing is said: all of it is deduced
     for name, inner in value.items():
         if schema.get(EMBEDDED) and name in ROOT_FIELDS:
             continue

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kubeloop.actors.api.errors import StatusError
+from kubeloop.actors.apiserver import crd_typed
 from tests.apiserver.conftest import Server
 
 APPLY = "apply"
@@ -46,3 +47,26 @@ async def test_what_is_no_configuration_is_refused(server: Server, data: bytes, 
         type_ = "application/apply-patch+yaml"
         await server.call("patch", "configmaps", "a", data, content_type=type_, **options)
     assert refused.value.code == 400 and message in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "object"}, {"anything": [1, {"a": "b"}]}),
+        ({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, {"anything": 1}),
+        ({"type": "object", "additionalProperties": True}, {"anything": 1}),
+        ({"x-kubernetes-preserve-unknown-fields": True}, [1, "a"]),
+        ({"x-kubernetes-int-or-string": True}, "5%"),
+        ({"x-kubernetes-int-or-string": True}, 5),
+        ({"type": "number"}, 5),
+        ({"type": "string", "nullable": True}, None),
+        ({"type": "array", "items": {"type": "string"}}, ["a", None]),
+        (
+            {"type": "object", "x-kubernetes-embedded-resource": True, "properties": {"spec": {"type": "object"}}},
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {}},
+        ),
+    ],
+)
+def test_a_schema_lets_be_applied_what_it_leaves_open(schema: dict[str, Any], value: Any) -> None:
+    whole = {"type": "object", "properties": {"a": schema}}
+    assert crd_typed.problems({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "n"}, "a": value}, whole) == []
