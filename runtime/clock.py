@@ -101,7 +101,8 @@ def format_rfc3339(seconds: float) -> str:
 
 @lru_cache(256)
 def _whole_seconds(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    at = time.gmtime(seconds)
+    return f"{at.tm_year:04}" + time.strftime("-%m-%dT%H:%M:%SZ", at)  # Linux pads no year
 
 
 def format_rfc3339_micro(seconds: float) -> str:

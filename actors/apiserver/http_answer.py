@@ -5,9 +5,11 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
-from kubeloop.actors.apiserver import limits, render
+from kubeloop.actors.apiserver import http_warnings, limits, render
 from kubeloop.actors.apiserver.answers import EntryResponse, StreamResponse
 from kubeloop.actors.apiserver.call import PAGE_NOT_FOUND
 from kubeloop.actors.apiserver.messages import ObjectListing, Response
@@ -36,9 +38,9 @@ def headers_of(request: "web.BaseRequest", content_type: str, warnings: Iterable
     )
     if not headers["Audit-Id"]:
         del headers["Audit-Id"]
-    for warning in dict.fromkeys(warnings):
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-        headers.add("Warning", f'299 - "{quoted}"')
+    if warnings:
+        for warning in http_warnings.headers(warnings):
+            headers.add("Warning", warning)
     return headers
 
 
@@ -62,15 +64,15 @@ async def send(
         return respond(
             request, answer.code, render.text(body, representation, pretty), representation.media_type, answer.warnings
         )
-    if representation.media_type == YAML or pretty:
-        return respond(
-            request,
-            answer.code,
-            render.text(answer.body, representation, pretty),
-            representation.media_type,
-            answer.warnings,
-        )
     body = answer.body
+    if representation.media_type == YAML or pretty:
+        if isinstance(answer, EntryResponse):
+            body = msgspec.json.decode(answer.entry.encoded())
+        elif isinstance(body, msgspec.Struct) and not isinstance(body, ObjectListing):
+            value = nulls.completed(render.encode(body), body, kind_for(group, version, resource))
+            body = msgspec.json.decode(value)
+        text = render.text(body, representation, pretty)
+        return respond(request, answer.code, text, representation.media_type, answer.warnings)
     if isinstance(body, ObjectListing):
         if len(body.items) > limits.list_slice_items:
             return await send_slices(request, render.list_slices(body), answer.warnings)

@@ -1,0 +1,93 @@
+"""What the fuzzers found, each as a fact of its own."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kubeloop.actors.apiserver import http_warnings, limits
+from kubeloop.actors.apiserver.http import HttpServer
+from kubeloop.runtime.clock import format_rfc3339, format_rfc3339_micro
+from tests.apiserver.conftest import Server
+from tests.apiserver.fuzz_objects import CRD, WIDGET
+
+DEFAULT = "/api/v1/namespaces/default"
+WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
+PATCHES = ("json-patch", "merge-patch", "strategic-merge-patch")
+
+
+@pytest.fixture
+async def session(server: Server, http: HttpServer) -> AsyncIterator[aiohttp.ClientSession]:
+    headers = {"Authorization": "Bearer secret"}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{http.port}", headers=headers) as session:
+        yield session
+
+
+async def ask(session: aiohttp.ClientSession, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    given = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    data = None if body is None else json.dumps(body)
+    async with session.request(method, path, data=data, headers=given) as answer:
+        return answer.status, await answer.read(), answer.headers
+
+
+@pytest.mark.parametrize("form", PATCHES)
+@pytest.mark.parametrize(("field", "value"), [("apiVersion", "v2"), ("kind", "Secret"), ("kind", "Unheard")])
+async def test_a_patch_makes_no_other_kind_of_an_object(
+    session: aiohttp.ClientSession, form: str, field: str, value: str
+) -> None:
+    await ask(session, "POST", f"{DEFAULT}/configmaps", {"metadata": {"name": "a"}})
+    patch: Any = {field: value}
+    if form == "json-patch":
+        patch = [{"op": "replace", "path": f"/{field}", "value": value}]
+    path = f"{DEFAULT}/configmaps/a"
+    code, body, _ = await ask(session, "PATCH", path, patch, Content_Type=f"application/{form}+json")
+    assert code == (200 if form == "strategic-merge-patch" else 422)  # a strategic merge patch is of the kind's type
+    if value == "v2" and code == 422:
+        text = 'no kind "ConfigMap" is registered for version "v2" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        assert json.loads(body)["details"]["causes"][0]["message"].endswith(text)
+    found = json.loads((await ask(session, "GET", path))[1])
+    assert (found["apiVersion"], found["kind"]) == ("v1", "ConfigMap")
+
+
+@pytest.mark.parametrize("patch", [{"kind": 0}, {"apiVersion": 1}, {"apiVersion": None}, {"kind": None}])
+async def test_a_patch_leaves_custom_resources_what_they_are(
+    server: Server, session: aiohttp.ClientSession, patch: Any
+) -> None:
+    crd = {"metadata": {"name": "widgets.example.com"}, "spec": CRD}
+    await server.call("create", "customresourcedefinitions", body=crd, namespace="")
+    widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, **WIDGET}
+    assert (await ask(session, "POST", WIDGETS, widget))[0] == 201
+    code, _, _ = await ask(session, "PATCH", f"{WIDGETS}/w", patch, Content_Type="application/merge-patch+json")
+    assert code == 422
+
+
+async def test_nulls_that_go_writes_are_in_yaml_and_in_indented_json(session: aiohttp.ClientSession) -> None:
+    event = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default", "kind": "Pod", "name": "p"}}
+    assert (await ask(session, "POST", f"{DEFAULT}/events", event))[0] == 201
+    plain = json.loads((await ask(session, "GET", f"{DEFAULT}/events/e"))[1])
+    assert plain["firstTimestamp"] is None
+    assert json.loads((await ask(session, "GET", f"{DEFAULT}/events/e?pretty=true"))[1]) == plain
+    in_yaml = (await ask(session, "GET", f"{DEFAULT}/events/e", Accept="application/yaml"))[1]
+    assert b"firstTimestamp: null\n" in in_yaml
+
+
+async def test_warnings_with_control_characters_are_not_told(session: aiohttp.ClientSession) -> None:
+    body = {"metadata": {"name": "a"}, "un\x00heard": 1, "unheard": 2}
+    code, _, headers = await ask(session, "POST", f"{DEFAULT}/configmaps", body)
+    assert code == 201
+    assert headers.getall("Warning") == ['299 - "unknown field \\"unheard\\""']
+
+
+def test_many_warnings_are_cut() -> None:
+    texts = [f"{number:02}" + "x" * 998 for number in range(40)]
+    assert len(http_warnings.headers(texts[:4])[0]) > 1000
+    found = http_warnings.headers(texts)
+    assert {len(one) for one in found} == {limits.warning_characters_max + len('299 - ""')}
+    assert len(found) == limits.warnings_characters_max // limits.warning_characters_max
+
+
+def test_a_year_has_four_digits() -> None:
+    assert format_rfc3339(-62135596800) == "0001-01-01T00:00:00Z"
+    assert format_rfc3339_micro(-62135596800) == "0001-01-01T00:00:00.000000Z"
