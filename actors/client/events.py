@@ -1,7 +1,8 @@
-"""Events (core/v1) as client-go's recorder writes them: told once, repeated ones counted.
+"""Events (core/v1) as client-go's recorder writes them: told once, repeated ones counted, similar ones combined.
 
-Follows the Event v1 core reference. Recording never fails and never waits; what cannot be written is dropped and
-logged.
+Similar are those about one object that differ in their message alone: from the tenth on within ten minutes they are one
+event. An object that is much talked about is told of seldom; what is not written then is counted nevertheless. Follows
+the Event v1 core reference. Recording never fails and never waits; what cannot be written is dropped and logged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from kubeloop.runtime.clock import Clock, format_rfc3339
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.tasks import Spawner
 
+COMBINED = "(combined from similar events): "
+
 
 class _Budget:
     """How many events about one object may still be written; refills with time (client-go's spam filter)."""
@@ -43,12 +46,35 @@ class _Budget:
 
 
 class _Told:
-    __slots__ = ("count", "name", "namespace")
+    """An event, told or about to be. `first`: when, unix seconds."""
 
-    def __init__(self, name: str, namespace: str) -> None:
+    __slots__ = ("count", "first", "name")
+
+    def __init__(self, name: str, first: float) -> None:
         self.name = name
-        self.namespace = namespace
-        self.count = 1
+        self.first = first
+        self.count = 0
+
+
+class _Similar:
+    """The messages that an object's events of one type and reason have had; too many, and they are combined."""
+
+    __slots__ = ("last", "messages")
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self.messages: dict[str, None] = {}
+
+    def are_many(self, message: str, now: float) -> bool:
+        messages = self.messages
+        if now - self.last > limits.events_similar_seconds:
+            messages.clear()
+        self.last = now
+        messages[message] = None
+        if len(messages) < limits.events_similar_max:
+            return False
+        messages.popitem()
+        return True
 
 
 def _remember(things: dict[Any, Any], key: Any, thing: Any) -> None:
@@ -69,6 +95,7 @@ class EventRecorder:
         self._spawner = spawner
         self._waiting: deque[tuple[Any, ...]] | None = None  # while something is to be written
         self._told: dict[tuple[str, ...], _Told] = {}
+        self._similar: dict[tuple[str, ...], _Similar] = {}
         self._budgets: dict[str, _Budget] = {}
         self._newest = ("", _Budget(0.0))
         self._reference: tuple[Any, str | None, ObjectReference] = (None, None, ObjectReference())
@@ -79,9 +106,21 @@ class EventRecorder:
     def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str | None = None) -> None:
         """Says that `reason` happened to `obj`. `type`: Normal or Warning; `field_path`: as in spec.containers{web}."""
         now = self._clock.now()
-        if not self._may_tell(obj, now):
+        about = meta.uid(obj) or meta.key(obj)
+        kind = (about, type, reason)
+        similar = self._similar.pop(kind, None) or _Similar()
+        _remember(self._similar, kind, similar)
+        if similar.are_many(message, now):
+            key: tuple[str, ...] = kind
+            message = COMBINED + message
+        else:
+            key = (*kind, message, field_path or "")
+        told = self._told.pop(key, None) or _Told(self._new_name(obj, now), now)
+        told.count += 1
+        _remember(self._told, key, told)
+        if not self._may_tell(about, now):
             return
-        event = (obj, type, reason, message, field_path, now)
+        event = (obj, type, reason, message, field_path, now, told, told.count)
         if self._waiting is not None:
             self._waiting.append(event)
             return
@@ -98,9 +137,8 @@ class EventRecorder:
         except ActorStopped:
             self._waiting = None
 
-    def _may_tell(self, obj: Any, now: float) -> bool:
+    def _may_tell(self, key: str, now: float) -> bool:
         """False once too much was said about the object: ten thousand pods are not ten thousand events."""
-        key = meta.uid(obj) or meta.key(obj)
         if key != self._newest[0]:
             budget = self._budgets.pop(key, None) or _Budget(now)
             _remember(self._budgets, key, budget)
@@ -118,23 +156,26 @@ class EventRecorder:
             self._waiting = None
 
     async def _write_one(
-        self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float
+        self,
+        obj: Any,
+        type_: str,
+        reason: str,
+        message: str,
+        field_path: str | None,
+        now: float,
+        told: _Told,
+        count: int,
     ) -> None:
-        key = (meta.uid(obj) or meta.key(obj), type_, reason, message, field_path or "")
-        told = self._told.pop(key, None)
-        if told is not None:
-            _remember(self._told, key, told)
-            told.count += 1
-            changes = {"count": told.count, "lastTimestamp": format_rfc3339(now)}
+        if count > 1:
+            changes = {"count": count, "message": message, "lastTimestamp": format_rfc3339(now)}
             try:
-                await self._client.patch("events", told.name, changes, told.namespace, type="merge")
+                await self._client.patch("events", told.name, changes, _namespace(obj), type="merge")
                 return
             except StatusError as error:
                 if not is_not_found(error):
                     raise
-        event = self._new_event(obj, type_, reason, message, field_path, now)
-        await self._client.create(event)
-        _remember(self._told, key, _Told(event.metadata.name or "", event.metadata.namespace or ""))
+        reference = self._refer(obj, field_path)
+        await self._client.create(self._new_event(obj, reference, type_, reason, message, now, told, count))
 
     def _refer(self, obj: Any, field_path: str | None) -> ObjectReference:
         """What is said of an object is often said of it several times in a row."""
@@ -153,19 +194,36 @@ class EventRecorder:
             self._reference = (obj, field_path, reference)
         return reference
 
-    def _new_event(self, obj: Any, type_: str, reason: str, message: str, field_path: str | None, now: float) -> Event:
-        stamp = format_rfc3339(now)
+    def _new_name(self, obj: Any, now: float) -> str:
         nanoseconds = int(now * 1000) * 1_000_000 + self._clock.random.randrange(1_000_000)
+        return f"{meta.name(obj)}.{nanoseconds:x}"
+
+    def _new_event(
+        self,
+        obj: Any,
+        reference: ObjectReference,
+        type_: str,
+        reason: str,
+        message: str,
+        now: float,
+        told: _Told,
+        count: int,
+    ) -> Event:
         return Event(
-            metadata=ObjectMeta(name=f"{meta.name(obj)}.{nanoseconds:x}", namespace=meta.namespace(obj) or "default"),
-            involved_object=self._refer(obj, field_path),
+            metadata=ObjectMeta(name=told.name, namespace=_namespace(obj)),
+            involved_object=reference,
             type=type_,
             reason=reason,
             message=message,
             source=self._source,
-            first_timestamp=stamp,
-            last_timestamp=stamp,
-            count=1,
+            first_timestamp=format_rfc3339(told.first),
+            last_timestamp=format_rfc3339(now),
+            count=count,
             reporting_component=self._source.component,
             reporting_instance=self._source.host or "",
         )
+
+
+def _namespace(obj: Any) -> str:
+    """Where events about it are: those about what has no namespace are in default."""
+    return meta.namespace(obj) or "default"

@@ -10,6 +10,10 @@ events_aggregated_max = 4_096
 events_burst_max = 25
 """Events that a recorder writes about one object at once; then one every `events_refill_seconds`."""
 events_refill_seconds = 300.0
+events_similar_max = 10
+"""Messages of one reason about one object before they are combined ..."""
+events_similar_seconds = 600.0
+"""... unless it was quiet for so long."""
 reconnect_initial_seconds = 0.05
 reconnect_max_seconds = 30.0
 watch_seconds_min = 1.0

@@ -41,6 +41,47 @@ def test_a_repeated_event_is_counted() -> None:
     run(test)
 
 
+def test_many_events_that_differ_in_their_message_are_combined() -> None:
+    async def test(system: System, client: Client) -> None:
+        made = await client.create(pod())
+        recorder = EventRecorder(client, "kubelet", "node-1", system.clock, spawner=system)
+        for number in range(14):
+            recorder.event(made, "Warning", "Failed", f"attempt {number}")
+            await system.clock.sleep(1)
+        recorder.event(made, "Warning", "Failed", "attempt 3")
+        recorder.event(made, "Warning", "Other", "attempt 20")
+        await system.clock.sleep(1)
+        counts = {each.message: each.count for each in (await client.list("events", "default")).items}
+        alone = {f"attempt {number}": 2 if number == 3 else 1 for number in range(9)}
+        assert counts == {**alone, "(combined from similar events): attempt 13": 5, "attempt 20": 1}
+        await system.clock.sleep(601)
+        recorder.event(made, "Warning", "Failed", "attempt 50")
+        await system.clock.sleep(1)
+        assert "attempt 50" in [each.message for each in (await client.list("events", "default")).items]
+
+    run(test)
+
+
+def test_what_is_said_too_often_is_counted_and_seldom_written() -> None:
+    async def test(system: System, client: Client) -> None:
+        made = await client.create(pod())
+        recorder = EventRecorder(client, "kubelet", "node-1", system.clock, spawner=system)
+
+        async def count() -> int:
+            await system.clock.sleep(1)
+            (event,) = (await client.list("events", "default")).items
+            return int(event.count)
+
+        for _ in range(40):
+            recorder.event(made, "Warning", "BackOff", "again")
+        assert await count() == 25
+        await system.clock.sleep(300)
+        recorder.event(made, "Warning", "BackOff", "again")
+        assert await count() == 41
+
+    run(test)
+
+
 def test_an_event_that_was_deleted_is_written_anew() -> None:
     async def test(system: System, client: Client) -> None:
         made = await client.create(pod())
@@ -50,7 +91,9 @@ def test_an_event_that_was_deleted_is_written_anew() -> None:
         await client.delete_collection("events", "default")
         recorder.event(made, "Normal", "Pulled", "pulled")
         await system.clock.sleep(1)
-        assert [each.count for each in (await client.list("events", "default")).items] == [1]
+        (event,) = (await client.list("events", "default")).items
+        assert (event.count, event.message) == (2, "pulled")
+        assert event.first_timestamp < event.last_timestamp
 
     run(test)
 
