@@ -12,8 +12,8 @@ from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver import limits, render
 from kubeloop.actors.apiserver.http_answer import headers_of
 from kubeloop.actors.apiserver.messages import Request, WatchEvent, WatchRequest
+from kubeloop.actors.apiserver.metrics import EventSizes
 from kubeloop.actors.apiserver.negotiate import JSON, YAML, Representation
-from kubeloop.runtime.metrics import Histogram
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -146,16 +146,19 @@ async def serve(
     return response
 
 
-def sized(render_line: Callable[[WatchEvent], bytes], sizes: Callable[[], Histogram]) -> Callable[[WatchEvent], bytes]:
+def sized(render_line: Callable[[WatchEvent], bytes], find: Callable[[], EventSizes]) -> Callable[[WatchEvent], bytes]:
     """The renderer, its lines measured for /metrics once there is an event: the resource is served then."""
-    observe: Callable[[float], None] | None = None
+    sizes: EventSizes | None = None
 
     def measured(event: WatchEvent) -> bytes:
-        nonlocal observe
+        nonlocal sizes
         line = render_line(event)
-        if observe is None:
-            observe = sizes().observe
-        observe(len(line))
+        if sizes is None:
+            sizes = find()
+        if line is sizes.line:
+            sizes.times += 1
+        else:
+            sizes.add(line)
         return line
 
     return measured

@@ -57,6 +57,28 @@ class Inflight:
         return max(self.peak, self.before) if time - self.since <= WINDOW_SECONDS else self.now
 
 
+class EventSizes:
+    """How large the lines are that watchers of one resource are sent. A line that a thousand are sent is measured once:
+    whoever sends `line` again counts up `times`, another one is given to `add`.
+    """
+
+    __slots__ = ("_histogram", "line", "times")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self.line = b""
+        self.times = 0
+
+    def add(self, line: bytes) -> None:
+        self.settle()
+        self.line, self.times = line, 1
+
+    def settle(self) -> None:
+        if self.times:
+            self._histogram.observe(len(self.line), self.times)
+        self.line, self.times = b"", 0
+
+
 class Use(NamedTuple):
     """A request under way."""
 
@@ -109,6 +131,7 @@ class RequestMetrics:
         )
         for kind, found in self._inflight.items():
             inflight.labels(kind).set_function(lambda found=found: found.most(monotonic()))  # type: ignore[misc]
+        self._sent: dict[tuple[str, str, str], EventSizes] = {}
         self._series: dict[tuple[Any, ...], Series] = {}
         self._custom: set[tuple[str, str, str]] = set()  # custom resources that have answered
         _build_info(registry)
@@ -183,12 +206,18 @@ class RequestMetrics:
         self._total.labels(*result, str(code)).inc()
         self._seconds.labels(*result).observe(use_seconds)
 
-    def event_sizes(self, group: str, version: str, resource: str) -> Histogram:
-        """Of the events that HTTP watchers of a resource are sent, bytes."""
-        return self._event_sizes.labels(group, version, resource)
+    def event_sizes(self, group: str, version: str, resource: str) -> EventSizes:
+        """Of the events that HTTP watchers of a resource are sent."""
+        key = (group, version, resource)
+        sizes = self._sent.get(key)
+        if sizes is None:
+            sizes = self._sent[key] = EventSizes(self._event_sizes.labels(*key))
+        return sizes
 
     def pieces(self) -> Iterator[bytes]:
         """In Prometheus' text format; large ones come alone."""
+        for one in self._sent.values():
+            one.settle()
         yield from self.registry.pieces()
         events = Registry()
         sent = events.counter(
