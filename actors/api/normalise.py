@@ -166,9 +166,12 @@ def _time(walk: Walk, value: Any, node: Node, owner: type[Object]) -> str:
         seconds = parse_rfc3339(value)
     except ValueError:
         raise DecodeError(time_problem(value, MICRO_LAYOUT if micro else LAYOUT)) from None
+    if not YEAR_1_SECONDS <= seconds < YEAR_10000_SECONDS:  # in UTC it could not be read again
+        raise DecodeError(f'parsing time "{value}": year out of range')
     return format_rfc3339_micro(seconds) if micro else format_rfc3339(seconds)
 
 
+YEAR_1_SECONDS, YEAR_10000_SECONDS = -62_135_596_800, 253_402_300_800
 LAYOUT = "2006-01-02T15:04:05Z07:00"
 MICRO_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
 _PARTS = (

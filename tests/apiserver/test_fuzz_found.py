@@ -88,6 +88,15 @@ def test_many_warnings_are_cut() -> None:
     assert len(found) == limits.warnings_characters_max // limits.warning_characters_max
 
 
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-00:01", "0001-01-01T00:00:00+02:00"])
+async def test_times_that_no_rfc_3339_text_can_say_in_utc_are_refused(
+    session: aiohttp.ClientSession, time: str
+) -> None:
+    event = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "firstTimestamp": time}
+    code, body, _ = await ask(session, "POST", f"{DEFAULT}/events", event)
+    assert code == 400 and b"year out of range" in body
+
+
 def test_a_year_has_four_digits() -> None:
     assert format_rfc3339(-62135596800) == "0001-01-01T00:00:00Z"
     assert format_rfc3339_micro(-62135596800) == "0001-01-01T00:00:00.000000Z"
