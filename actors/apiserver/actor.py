@@ -12,7 +12,16 @@ from msgspec import Struct
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import resource_for
-from kubeloop.actors.apiserver import bootstrap, chain, custom_resources, freshness, health, limits, metrics, virtual
+from kubeloop.actors.apiserver import (
+    bootstrap,
+    chain,
+    custom_resources,
+    freshness,
+    health,
+    limits,
+    metrics_storage,
+    virtual,
+)
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.compaction import CompactNow, Compactor
@@ -140,7 +149,7 @@ class ApiServer(Actor):
         if kind is CheckHealth:
             return health.states(await self.etcd_health(), self.config.bootstrap)
         if kind is Measure:
-            return await metrics.storage_registry(self)
+            return await metrics_storage.registry_of(self)
         raise UnknownMessage(message)
 
     async def etcd_health(self) -> str:

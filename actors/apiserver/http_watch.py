@@ -52,6 +52,7 @@ class BufferedSink:
         self.lines: deque[bytes] = deque()
         self.size_bytes = 0
         self.closed = False
+        self.terminated = False  # it is closed since the client did not keep up
         self.wake = asyncio.Event()
 
     def attach(self, transport: asyncio.WriteTransport | None) -> None:
@@ -66,7 +67,7 @@ class BufferedSink:
         self.size_bytes += len(line)
         if len(self.lines) > limits.watch_buffer_events_max or self.size_bytes > limits.watch_buffer_bytes_max:
             self.lines.clear()
-            self.closed = True
+            self.closed = self.terminated = True
             self.wake.set()
         elif self._transport is not None:
             self._pump.wake(self)
@@ -143,6 +144,8 @@ async def serve(
         sink.attach(None)
         if handle is not None:
             handle.cancel()
+        if sink.terminated:
+            server.metrics.terminated.labels(message.group, message.resource).inc()
     return response
 
 

@@ -23,6 +23,8 @@ from kubeloop.actors.etcd.messages import (
     PutResult,
     Range,
     RangeResult,
+    Status,
+    StatusResult,
     Txn,
     TxnResult,
     Watch,
@@ -130,6 +132,10 @@ class ActorKV:
     async def lease_time_to_live(self, lease_id: int) -> LeaseStatus:
         result: LeaseStatus = await self._ask(LeaseTimeToLive(lease_id))
         return result
+
+    async def size_bytes(self) -> int:
+        status: StatusResult = await self._ask(Status())
+        return status.db_size
 
 
 class RemoteWatch:

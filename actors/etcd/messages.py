@@ -284,3 +284,7 @@ class KV(Protocol):
     async def lease_time_to_live(self, lease_id: int) -> LeaseStatus:
         """With its keys. Of a lease that is not there -1 seconds remain."""
         ...
+
+    async def size_bytes(self) -> int:
+        """What its database takes on disk; 0 of one in memory."""
+        ...

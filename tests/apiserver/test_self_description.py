@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kubeloop.actors.apiserver import health
+from kubeloop.actors.apiserver import health, limits
 from kubeloop.actors.apiserver.http import HttpServer
 from tests.apiserver.test_http import CONFIG_MAPS, Http
 
@@ -106,6 +106,14 @@ async def test_a_watch_counts_while_it_lasts_and_its_events(ask: Http) -> None:
     assert value(await scrape(ask), "apiserver_request_total", verb="WATCH", **of_maps) == 1
 
 
+async def test_a_watcher_that_does_not_keep_up_is_counted(ask: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "watch_buffer_events_max", 2)
+    for name in ("a", "b", "c"):
+        await ask("POST", CONFIG_MAPS, {"metadata": {"name": name}})
+    assert (await ask("GET", CONFIG_MAPS + "?watch=1"))[:2] == (200, "")
+    assert value(await scrape(ask), "apiserver_terminated_watchers_total", group="", resource="configmaps") == 1
+
+
 async def test_caches_and_etcd_are_measured(ask: Http) -> None:
     _, made, _ = await ask("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})
     await ask("PATCH", f"{CONFIG_MAPS}/a", {"data": {"k": "v"}}, Content_Type="application/merge-patch+json")
@@ -116,6 +124,7 @@ async def test_caches_and_etcd_are_measured(ask: Http) -> None:
     assert value(samples, "apiserver_storage_objects", resource="configmaps") == 1
     assert value(samples, "apiserver_storage_objects", resource="deployments.apps") == 0
     assert value(samples, "apiserver_resource_objects", **of_maps) == 1
+    assert value(samples, "apiserver_storage_size_bytes", storage_cluster_id="etcd-0") == 0  # it is in memory
     assert value(samples, "apiserver_watch_cache_events_received_total", **of_maps) == 4
     assert value(samples, "apiserver_watch_cache_events_dispatched_total", **of_maps) == 4
     assert value(samples, "apiserver_watch_cache_initializations_total", **of_maps) == 1

@@ -207,6 +207,13 @@ async def test_the_answers_are_those_of_the_embedded_etcd(
     assert remote.lines == local.lines
 
 
+async def test_etcd_says_how_large_its_database_is(real_etcd: RealEtcd) -> None:
+    async with System() as system, RemoteKV(RemoteEtcd((real_etcd.url,)), system) as kv:
+        assert await kv.size_bytes() > 0
+    async with embedded() as kv_in_memory:
+        assert await kv_in_memory.size_bytes() == 0
+
+
 async def test_what_is_too_big_is_refused_in_etcds_words(kv: RemoteKV) -> None:
     for size, text, code in (
         (1_600_000, "^etcdserver: request is too large$", "INVALID_ARGUMENT"),

@@ -254,6 +254,10 @@ class RemoteKV:
         found = await self._calls.read("LeaseLeases", rpc_pb2.LeaseLeasesRequest())
         return sorted(lease.ID for lease in found.leases)
 
+    async def size_bytes(self) -> int:
+        """Of the member that answers."""
+        return int((await self._calls.read("Status", rpc_pb2.StatusRequest())).dbSize)
+
 
 def only_reads(txn: Txn) -> bool:
     return all(isinstance(op, Range) or (isinstance(op, Txn) and only_reads(op)) for op in (*txn.success, *txn.failure))

@@ -30,7 +30,7 @@ class Member:
             self.channel = grpc.aio.insecure_channel(target, options)
         else:
             self.channel = grpc.aio.secure_channel(target, credentials, options)
-        kv, lease = rpc.KVStub(self.channel), rpc.LeaseStub(self.channel)
+        kv, lease, maintenance = (stub(self.channel) for stub in (rpc.KVStub, rpc.LeaseStub, rpc.MaintenanceStub))
         self.calls: dict[str, Any] = {
             "Range": kv.Range,
             "Put": kv.Put,
@@ -41,6 +41,7 @@ class Member:
             "LeaseRevoke": lease.LeaseRevoke,
             "LeaseKeepAlive": Once(lease.LeaseKeepAlive),
             "LeaseTimeToLive": lease.LeaseTimeToLive,
+            "Status": maintenance.Status,
             "LeaseLeases": lease.LeaseLeases,
         }
         self._watch = rpc.WatchStub(self.channel).Watch
