@@ -13,7 +13,7 @@ import msgspec
 from kubeloop.actors.apiserver import table_path
 from kubeloop.actors.apiserver.messages import ObjectListing
 from kubeloop.actors.apiserver.registry import kind_for
-from kubeloop.actors.apiserver.registry.column_descriptions import COMMON, DESCRIPTIONS
+from kubeloop.actors.apiserver.registry.column_descriptions import description
 from kubeloop.actors.apiserver.registry.kind import Column
 from kubeloop.actors.apiserver.registry.printing import AGE, NAME, since
 from kubeloop.runtime.clock import parse_rfc3339
@@ -98,13 +98,13 @@ def list_metadata(body: Any) -> dict[str, Any]:
 def definitions(resource: tuple[str, str, str], columns: Sequence[Column]) -> list[dict[str, Any]]:
     """TableColumnDefinitions. What columns say of themselves comes first, then what the API reference says."""
     group, _, plural = resource
-    described = DESCRIPTIONS.get(f"{plural}.{group}" if group else plural, {})
+    name = f"{plural}.{group}" if group else plural
     return [
         {
             "name": column.name,
             "type": column.type,
             "format": column.format,
-            "description": column.description or described.get(column.name) or COMMON.get(column.name, ""),
+            "description": column.description or description(name, column.name),
             "priority": column.priority,
         }
         for column in columns
