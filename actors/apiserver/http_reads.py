@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kubeloop.actors.apiserver.http import HttpServer
 
+METRICS = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 Answer = Callable[["HttpServer", "web.BaseRequest"], Awaitable["web.StreamResponse"]]
 
 
@@ -34,11 +35,15 @@ async def send_health(server: "HttpServer", request: "web.BaseRequest") -> "web.
         states: Mapping[str, str] = await server.apiserver.ask(CheckHealth())
     except (ActorStopped, Unreachable) as error:
         states = {"ping": str(error)}
-    states = health.checks_of(request.path.strip("/").partition("/")[0], states)
+    endpoint, _, one = request.path.strip("/").partition("/")
+    states = health.checks_of(endpoint, states)
     checks: dict[str, Callable[[], str]] = {name: lambda wrong=wrong: wrong for name, wrong in states.items()}  # type: ignore[misc]
     query = request.query
     exclude = query.getall("exclude", [])
     code, text = health.answer(request.path, checks, verbose="verbose" in query, exclude=exclude)
+    for name, wrong in states.items():
+        if not one and name not in exclude:
+            server.metrics.count_check(endpoint, name, not wrong)
     if code != 404:
         server.metrics.count_health(server.clock.monotonic() - started, request.path.rstrip("/"), code)
     return send_text(request, code, text)
@@ -71,7 +76,7 @@ async def send_metrics(server: "HttpServer", request: "web.BaseRequest") -> "web
         text.append(piece)
         await asyncio.sleep(0)
     text.append(process_text())
-    return respond(request, 200, b"".join(text), "text/plain; version=0.0.4; charset=utf-8; escaping=underscores")
+    return respond(request, 200, b"".join(text), METRICS)
 
 
 async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo) -> "web.StreamResponse":
@@ -85,6 +90,8 @@ async def other(server: "HttpServer", request: "web.BaseRequest", user: UserInfo
         return send_text(request, 404, "404 page not found\n")
     if request.path == "/metrics":
         return await send_metrics(server, request)
+    if request.path == "/metrics/slis":
+        return respond(request, 200, server.metrics.slis.text(), METRICS)
     if request.path in ("/", "/index.html"):
         return await send_index(server, request)
     found = await described(server, request)
@@ -111,7 +118,18 @@ async def send_index(server: "HttpServer", request: "web.BaseRequest") -> "web.S
     described: CustomDescription = await server.apiserver.ask(Describe())
     states: Mapping[str, str] = await server.apiserver.ask(CheckHealth())
     rows = [*SERVED, *(row for row, _ in described.schemas)]
-    paths = {"/api", "/api/v1", "/apis", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"}
+    paths = {
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/metrics",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/version",
+    }
     for row in rows:
         if row.resource.group:
             paths |= {f"/apis/{row.resource.group}", f"/apis/{row.resource.group}/{row.resource.version}"}

@@ -122,6 +122,17 @@ class RequestMetrics:
             "[ALPHA] Counter of watchers closed due to unresponsiveness broken by resource type.",
             ("group", "resource"),
         )
+        self.slis = Registry()
+        self._check = self.slis.gauge(
+            "kubernetes_healthcheck",
+            "[STABLE] This metric records the result of a single healthcheck.",
+            ("name", "type"),
+        )
+        self._checks = self.slis.counter(
+            "kubernetes_healthchecks_total",
+            "[STABLE] This metric records the results of all healthcheck.",
+            ("name", "status", "type"),
+        )
         self._inflight = {"mutating": Inflight(), "readOnly": Inflight()}
         inflight = registry.gauge(
             "apiserver_current_inflight_requests",
@@ -205,6 +216,11 @@ class RequestMetrics:
         result = ("GET", "", "", "", "", path, "", "")
         self._total.labels(*result, str(code)).inc()
         self._seconds.labels(*result).observe(use_seconds)
+
+    def count_check(self, endpoint: str, name: str, ok: bool) -> None:
+        """One health check that was made for /livez and its like; /metrics/slis tells of them."""
+        self._check.labels(name, endpoint).set(ok)
+        self._checks.labels(name, "success" if ok else "error", endpoint).inc()
 
     def event_sizes(self, group: str, version: str, resource: str) -> EventSizes:
         """Of the events that HTTP watchers of a resource are sent."""

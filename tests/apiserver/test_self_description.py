@@ -33,9 +33,9 @@ async def ask(http: HttpServer) -> AsyncIterator[Http]:
         yield Http(session, f"http://127.0.0.1:{http.port}")
 
 
-async def scrape(ask: Http) -> Samples:
+async def scrape(ask: Http, path: str = "/metrics") -> Samples:
     """Sample name -> sorted labels -> value."""
-    code, text, response = await ask("GET", "/metrics")
+    code, text, response = await ask("GET", path)
     assert code == 200 and response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     found: Samples = {}
     for family in text_string_to_metric_families(text):
@@ -44,7 +44,7 @@ async def scrape(ask: Http) -> Samples:
     return found
 
 
-def value(samples: Samples, name: str, **labels: str) -> float:
+def value(samples: Samples, name: str, /, **labels: str) -> float:
     """Of the samples that have these labels, the sum. Fails where there are none."""
     found = [number for known, number in samples[name].items() if labels.items() <= dict(known).items()]
     assert found, f"{name}{labels} is not among {list(samples[name])[:5]}"
@@ -167,6 +167,17 @@ async def test_health_has_named_checks(ask: Http) -> None:
     assert (await ask("GET", "/livez/shutdown"))[0] == 404
     counted = {"verb": "GET", "subresource": "/livez", "resource": "", "code": "200", "component": ""}
     assert value(await scrape(ask), "apiserver_request_total", **counted) == 2
+
+
+async def test_health_checks_are_measured(ask: Http) -> None:
+    for path in ("/livez", "/livez?exclude=etcd", "/livez/ping", "/readyz"):
+        await ask("GET", path)
+    samples = await scrape(ask, "/metrics/slis")
+    assert value(samples, "kubernetes_healthcheck", name="etcd", type="livez") == 1
+    counts = {("ping", "livez"): 2, ("etcd", "livez"): 1, ("shutdown", "readyz"): 1}
+    for (name, endpoint), count in counts.items():
+        found = value(samples, "kubernetes_healthchecks_total", name=name, type=endpoint, status="success")
+        assert found == count, (name, endpoint)
 
 
 def test_a_failed_check_is_named_and_its_reason_withheld() -> None:
