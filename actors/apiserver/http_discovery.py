@@ -32,7 +32,7 @@ async def answer(server: "HttpServer", request: "web.BaseRequest") -> "web.Strea
     schemas: tuple[openapi.CustomSchema, ...] = ()
     if document is None:
         schemas = tuple(openapi.CustomSchema(served, schema) for served, schema in found.schemas)
-        document = openapi.answer(request.path, accept, schemas)
+        document = await openapi.answer_in_turns(request.path, accept, schemas)
     if document is None:
         return None
     etag = f'"{document.etag}"'

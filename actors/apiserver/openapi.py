@@ -5,8 +5,9 @@ fieldValidation are supported. Follows the "OpenAPI" sections of the Kubernetes 
 asked for and kept.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -23,6 +24,8 @@ from kubeloop.actors.apiserver.version import GIT_VERSION
 INFO = {"title": "Kubernetes", "version": GIT_VERSION}
 COMPONENTS, DEFINITIONS = "#/components/schemas/", "#/definitions/"
 V2_PROTOBUF = "proto-openapi"
+V2_KEPT_MAX, V3_KEPT_MAX = 4, 64
+Row = tuple[Served, Mapping[str, Any] | None]
 
 
 class CustomSchema(msgspec.Struct, frozen=True):
@@ -35,26 +38,65 @@ class CustomSchema(msgspec.Struct, frozen=True):
         return id(self.schema) ^ hash(self.served.resource.name)
 
 
+Making = Generator[None, None, Document | None]
+"""A document piece by piece: yields where others may have their turn."""
+_v2_kept: dict[Any, Document | None] = {}
+_v3_kept: dict[Any, Document | None] = {}
+
+
 def answer(path: str, accept: str = JSON, custom: Sequence[CustomSchema] = ()) -> Document | None:
     """What a GET of /openapi/v2, /openapi/v3 or below answers; None for others.
 
     v2 is spoken in JSON and in protobuf. v3 documents that are asked for as protobuf are answered in JSON: no client of
     ours insists.
     """
-    parts = tuple(part for part in path.split("/") if part)
-    match parts:
+    making = _making(path, accept, tuple(custom))
+    while True:
+        try:
+            next(making)
+        except StopIteration as done:
+            found: Document | None = done.value
+            return found
+
+
+async def answer_in_turns(path: str, accept: str = JSON, custom: Sequence[CustomSchema] = ()) -> Document | None:
+    """The same; others have their turn while a document is made."""
+    making = _making(path, accept, tuple(custom))
+    while True:
+        try:
+            next(making)
+        except StopIteration as done:
+            found: Document | None = done.value
+            return found
+        await asyncio.sleep(0)
+
+
+def _making(path: str, accept: str, custom: tuple[CustomSchema, ...]) -> Making:
+    match tuple(part for part in path.split("/") if part):
         case ("openapi", "v2"):
+            document = yield from _kept(_v2_kept, custom, _v2(custom), V2_KEPT_MAX)
             if V2_PROTOBUF in accept and JSON not in accept:
-                return _v2_protobuf(tuple(custom))
-            return _v2(tuple(custom))
+                return _v2_protobuf(document)
+            return document
         case ("openapi", "v3"):
-            return _index(tuple(custom))
+            return _index(custom)
         case ("openapi", "v3", "api", version):
-            return _v3("", version, tuple(custom))
+            group = ""
         case ("openapi", "v3", "apis", group, version):
-            return _v3(group, version, tuple(custom))
+            pass
         case _:
             return None
+    return (yield from _kept(_v3_kept, (group, version, custom), _v3(group, version, custom), V3_KEPT_MAX))
+
+
+def _kept(kept: dict[Any, Document | None], key: Any, making: Making, most: int) -> Making:
+    """The document made before, or made now; the oldest goes when there are too many."""
+    if key not in kept:
+        document = yield from making
+        while len(kept) >= most:
+            del kept[next(iter(kept))]
+        kept[key] = document
+    return kept[key]
 
 
 def _written(document: Mapping[str, Any], content_type: str = JSON) -> Document:
@@ -99,14 +141,15 @@ def _hash(group: str, version: str, custom: Iterable[CustomSchema]) -> str:
     return hashlib.sha512("\n".join(text).encode()).hexdigest().upper()
 
 
-@lru_cache(64)
-def _v3(group: str, version: str, custom: tuple[CustomSchema, ...]) -> Document | None:
+def _v3(group: str, version: str, custom: tuple[CustomSchema, ...]) -> Making:
     found = [one for one in custom if (one.served.resource.group, one.served.resource.version) == (group, version)]
     served = [row for row in all_resources() if (row.resource.group, row.resource.version) == (group, version)]
     if not served and not found:
         return None
     writer = SchemaWriter(COMPONENTS)
-    paths = _add(writer, [(row, None) for row in served] + [(one.served, one.schema) for one in found], openapi=3)
+    rows: list[Row] = [(row, None) for row in served]
+    rows += [(one.served, one.schema) for one in found]
+    paths = yield from _add(writer, rows, openapi=3)
     return _written(
         {
             "openapi": "3.0.0",
@@ -117,12 +160,11 @@ def _v3(group: str, version: str, custom: tuple[CustomSchema, ...]) -> Document 
     )
 
 
-@lru_cache(4)
-def _v2(custom: tuple[CustomSchema, ...]) -> Document:
+def _v2(custom: tuple[CustomSchema, ...]) -> Making:
     writer = SchemaWriter(DEFINITIONS)
-    rows: list[tuple[Served, Mapping[str, Any] | None]] = [(row, None) for row in all_resources()]
+    rows: list[Row] = [(row, None) for row in all_resources()]
     rows += [(one.served, one.schema) for one in custom]
-    paths = _add(writer, rows, openapi=2)
+    paths = yield from _add(writer, rows, openapi=2)
     for name, schema in writer.schemas.items():
         if "oneOf" in schema:
             writer.schemas[name] = {"type": "string", **{key: schema[key] for key in schema if key != "oneOf"}}
@@ -131,18 +173,15 @@ def _v2(custom: tuple[CustomSchema, ...]) -> Document:
 
 
 @lru_cache(4)
-def _v2_protobuf(custom: tuple[CustomSchema, ...]) -> Document:
+def _v2_protobuf(document: Document) -> Document:
     from kubeloop.actors.apiserver import openapi_protobuf
 
-    document = _v2(custom)
     body = openapi_protobuf.encode(msgspec.json.decode(document.body))
     return Document(body, openapi_protobuf.CONTENT_TYPE, document.etag)
 
 
-def _add(
-    writer: SchemaWriter, rows: Iterable[tuple[Served, Mapping[str, Any] | None]], *, openapi: int
-) -> Mapping[str, Any]:
-    """Writes the rows' schemas; answers their paths."""
+def _add(writer: SchemaWriter, rows: Iterable[Row], *, openapi: int) -> Generator[None, None, Mapping[str, Any]]:
+    """Writes the rows' schemas; answers their paths. Yields after each row."""
     from kubeloop.actors.api.meta_v1 import DeleteOptions, ObjectMeta, Status
 
     for shared in (DeleteOptions, ObjectMeta, Status):
@@ -157,6 +196,7 @@ def _add(
             name = writer.add(type_)
             list_name = _add_list(writer, type_)
         paths |= paths_of(row, writer, name, list_name, openapi=openapi, wire=_subresource_types(row, writer))
+        yield
     return paths
 
 
@@ -212,4 +252,4 @@ def _list_meta(writer: SchemaWriter) -> str:
     return writer.add(ListMeta)
 
 
-__all__ = ["CustomSchema", "Document", "answer", "group_versions", "schema_name"]
+__all__ = ["CustomSchema", "Document", "answer", "answer_in_turns", "group_versions", "hash_of", "schema_name"]
