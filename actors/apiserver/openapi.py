@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.apiserver.discovery import JSON, Document
+from kubeloop.actors.apiserver.openapi_descriptions import descriptions_of_fields
 from kubeloop.actors.apiserver.openapi_paths import paths_of
 from kubeloop.actors.apiserver.openapi_schemas import META, Schema, SchemaWriter, schema_name
 from kubeloop.actors.apiserver.registry import all_resources
@@ -222,12 +223,13 @@ def _add_custom(writer: SchemaWriter, row: Served, schema: Mapping[str, Any]) ->
     own = row.resource
     name = f"{'.'.join(reversed(own.group.split('.')))}.{own.version}.{own.kind}"
     gvk = {"group": own.group, "version": own.version, "kind": own.kind}
+    lines = descriptions_of_fields(own.kind, True)
     written: Schema = {**schema, "type": "object", "x-kubernetes-group-version-kind": [gvk]}
     written["properties"] = {
         **schema.get("properties", {}),
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": writer.reference(f"{META}.ObjectMeta"),
+        "apiVersion": {"type": "string", "description": lines["apiVersion"]},
+        "kind": {"type": "string", "description": lines["kind"]},
+        "metadata": {"description": lines["metadata"], **writer.reference(f"{META}.ObjectMeta")},
     }
     if not schema:
         written["x-kubernetes-preserve-unknown-fields"] = True

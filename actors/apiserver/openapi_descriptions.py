@@ -1,4 +1,4 @@
-"""One line a kind for `kubectl explain`, in our own words. Fields carry no prose."""
+"""A line for each kind, and for the fields that all objects have, for `kubectl explain`, in our own words."""
 
 from collections.abc import Mapping
 
@@ -73,10 +73,64 @@ _LINES: Mapping[str, str] = {
     "VolumeAttachment": "A volume to be attached to a node.",
     "VolumeAttributesClass": "A set of settings for volumes that can be changed later.",
 }
+_PARTS: Mapping[str, str] = {
+    "Affinity": "Where a pod would rather be, or must be, than elsewhere: by nodes, and by the pods that are there.",
+    "Container": "One program of a pod: its image, and how it is run.",
+    "LabelSelector": "Selects objects by their labels; all that is said must hold. Empty, it selects everything.",
+    "ListMeta": "What all lists have.",
+    "ObjectMeta": "What all objects have: name, labels, and the server's notes.",
+    "ObjectReference": "Names an object.",
+    "OwnerReference": "Names an object that another one belongs to.",
+    "PodSpec": "What a pod consists of, and where and how it runs.",
+    "PodStatus": "What the pod's node says of it.",
+    "PodTemplateSpec": "What pods are made from.",
+    "Probe": "How to find out whether a container is well.",
+    "ResourceRequirements": "What a container needs at least, and may use at most.",
+    "Toleration": "Lets a pod onto nodes with a taint.",
+    "Volume": "A place for files that containers of a pod can share.",
+}
+_OF_OBJECTS: Mapping[str, str] = {
+    "apiVersion": "The group and version of the API in which this is written.",
+    "kind": "What this is.",
+    "metadata": "The name, and what else all objects have.",
+    "spec": "What is wanted.",
+    "status": "What is, as those who see to it report.",
+    "items": "The objects.",
+}
+_OF_CLASSES: Mapping[str, Mapping[str, str]] = {
+    "ObjectMeta": {
+        "annotations": "Keys and values for programs and people; nothing selects by them.",
+        "creationTimestamp": "When the server made the object.",
+        "deletionGracePeriodSeconds": "How long the object may take to go once it is being deleted.",
+        "deletionTimestamp": "When the object is to be gone; set by the server when it is deleted.",
+        "finalizers": "Who has something to do before the object goes; it stays until the list is empty.",
+        "generateName": "What the server begins a name with that it makes up.",
+        "generation": "Counts the changes of what is wanted.",
+        "labels": "Keys and values to select objects by.",
+        "managedFields": "Who has set which fields.",
+        "name": "The object's name, unique among those of its kind in the namespace.",
+        "namespace": "The namespace that the object is in; empty for objects of the whole cluster.",
+        "ownerReferences": "The objects that this one belongs to; it goes when all of them are gone.",
+        "resourceVersion": "Changes with every change of the object; an update that states an old one fails.",
+        "selfLink": "Not set any more.",
+        "uid": "Tells this object from all others, also from earlier ones of its name.",
+    },
+    "ListMeta": {
+        "continue": "Where the next part of a list begins, for the parameter of this name; empty in the last part.",
+        "remainingItemCount": "How many objects come behind this part of the list, if that is known.",
+        "resourceVersion": "The version at which the list was taken; a watch can begin there.",
+        "selfLink": "Not set any more.",
+    },
+}
+
+
+def descriptions_of_fields(class_name: str, is_object: bool) -> Mapping[str, str]:
+    """JSON name -> line. `is_object`: of a class with apiVersion and kind."""
+    return _OF_OBJECTS if is_object else _OF_CLASSES.get(class_name, {})
 
 
 def description_of(kind: str) -> str:
-    """A kind's line; lists say what they list."""
+    """The line of a kind, or of a class that is part of one; lists say what they list."""
     if kind.endswith("List") and kind.removesuffix("List") in _LINES:
         return f"A list of {kind.removesuffix('List')} objects."
-    return _LINES.get(kind, "")
+    return _LINES.get(kind) or _PARTS.get(kind, "")

@@ -1,7 +1,7 @@
 """Schemas of the object model's classes, as OpenAPI components: types, required fields, references, merge marks.
 
-Names are those of the real documents (io.k8s.api.core.v1.Pod), so that clients find what they look for. There is no
-prose but a line a kind (openapi_descriptions).
+Names are those of the real documents (io.k8s.api.core.v1.Pod), so that clients find what they look for. There is little
+prose (openapi_descriptions).
 """
 
 import types
@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from kubeloop.actors.api import scalars
-from kubeloop.actors.apiserver.openapi_descriptions import description_of
+from kubeloop.actors.apiserver.openapi_descriptions import description_of, descriptions_of_fields
 
 Schema = dict[str, Any]
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -65,15 +65,19 @@ class SchemaWriter:
     def _object(self, cls: type[Any]) -> Schema:
         properties: dict[str, Schema] = {}
         merges: Mapping[str, Any] = cls.__merge__
+        lines = descriptions_of_fields(cls.__name__, bool(cls.KIND))
         for json_name, type_ in fields_of(cls):
-            properties[json_name] = {**self.type(type_), **marks(merges.get(json_name))}
+            line: Schema = {"description": lines[json_name]} if json_name in lines else {}
+            properties[json_name] = {**line, **self.type(type_), **marks(merges.get(json_name))}
         schema: Schema = {"type": "object", "properties": properties}
         if cls.__required__:
             schema["required"] = list(cls.__required__)
         if cls.__atomic__:
             schema["x-kubernetes-map-type"] = "atomic"
+        line_of_all = description_of(cls.KIND or cls.__name__)
+        if cls.KIND or line_of_all:
+            schema["description"] = line_of_all
         if cls.KIND:
-            schema["description"] = description_of(cls.KIND)
             group, _, version = cls.API_VERSION.rpartition("/")
             schema["x-kubernetes-group-version-kind"] = [{"group": group, "version": version, "kind": cls.KIND}]
         return schema

@@ -77,6 +77,14 @@ def test_every_kind_is_explained_with_all_its_fields(kubectl: Kubectl) -> None:
     assert "imagePullPolicy\t<string>" in pod and "containers\t<[]Container> -required-" in pod
 
 
+def test_fields_that_all_objects_have_are_described(kubectl: Kubectl) -> None:
+    said = kubectl("explain", "deployments")
+    assert "<no description>" not in said and "What is wanted." in said
+    metadata = kubectl("explain", "deployments.metadata")
+    assert "<no description>" not in metadata and "<empty>" not in metadata
+    assert "One program of a pod" in kubectl("explain", "pods.spec.containers")
+
+
 def test_a_custom_resource_is_explained_in_the_words_of_its_schema(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=DEFINITION)
     kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=20s")
