@@ -1,4 +1,4 @@
-"""Warning headers (RFC 7234, 5.5): what a write was warned of, as the "Warnings" section of the API concepts page has it.
+"""Warning headers (RFC 7234, 5.5): what a write was warned of ("Warnings" in the API concepts page).
 
 A client reads headers up to some size, so many long texts are cut: each to so many characters, and so many in all.
 """

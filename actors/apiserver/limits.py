@@ -4,6 +4,7 @@ request_body_bytes_max = 3 * 1024 * 1024  # kube-apiserver's --max-request-body-
 request_line_bytes_max = 512 * 1024  # method, path and query
 request_header_bytes_max = 128 * 1024  # one header
 protobuf_depth_max = 100  # messages within each other in a body
+yaml_error_bytes_max = 64 * 1024  # wrong YAML up to this size is read again, slowly, to say what is wrong in go's words
 patch_operations_max = 10_000  # operations of one JSON patch
 patch_retries_max = 5  # attempts of a patch that lost the race for its object
 delete_retries_max = 100  # attempts of an unconditional delete that lost the race

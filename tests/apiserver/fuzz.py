@@ -25,6 +25,7 @@ from tests.etcd.soak import SOAK
 
 ANSWER_SECONDS_MAX = 20.0
 READ_BYTES_MAX = 1 << 20
+ROOT_NAMES = ("apiVersion", "kind", "metadata")
 IDENTITY = ("name", "uid", "namespace", "creationTimestamp")
 
 Answer = tuple[int, Any]
@@ -60,7 +61,7 @@ class Target:
         log = self.take_log()
         assert not log, f"{shown} logged:\n{log}"
         found = raw if method == "HEAD" or (code < 400 and watches(path, query)) else decoded(content_type, raw)
-        assert code < 500 or (code == 504 and b"Too large resource version" in raw), f"{shown}: {code} {found}"
+        assert code < 500 or (code == 504 and b"Too large resource version" in raw), f"{shown}: {code} {found!r}"
         if code >= 400 and raw != b"404 page not found\n" and method != "HEAD":
             assert isinstance(found, dict), f"{shown}: {code} {content_type} {raw!r}"
             assert (found["kind"], found["status"], found["code"]) == ("Status", "Failure", code), f"{shown}: {found}"
@@ -236,12 +237,15 @@ def places(draw: DrawFn, cls: type, document: Any) -> tuple[list[str | int], Nod
     while True:
         ends = node.form not in (schema.STRUCT, schema.LIST, schema.MAP)
         ends = ends or (node.form == schema.STRUCT and not schema.fields_of(node.cls))
-        if path and (ends or rarely(draw, 4)):
+        if path and (ends or rarely(draw, 6)):
             return path, node
         if node.form == schema.STRUCT:
             fields = schema.fields_of(node.cls)
             there = [name for name in fields if isinstance(here, dict) and name in here]
-            name = draw(st.sampled_from(there if there and not rarely(draw, 3) else sorted(fields)))
+            names = there if there and not rarely(draw, 3) else sorted(fields)
+            if not path and not rarely(draw, 12):  # not what it is, and seldom its metadata
+                names = [name for name in names if name not in ROOT_NAMES] or ["metadata"]
+            name = draw(st.sampled_from(names))
             path.append(name)
             node, here = fields[name].node, here.get(name) if isinstance(here, dict) else None
         elif node.form == schema.LIST:

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kubeloop.actors.apiserver import http_warnings, limits
+from kubeloop.actors.apiserver import go_yaml, http_warnings, limits
 from kubeloop.actors.apiserver.http import HttpServer
 from kubeloop.runtime.clock import format_rfc3339, format_rfc3339_micro
 from tests.apiserver.conftest import Server
@@ -100,3 +100,47 @@ async def test_times_that_no_rfc_3339_text_can_say_in_utc_are_refused(
 def test_a_year_has_four_digits() -> None:
     assert format_rfc3339(-62135596800) == "0001-01-01T00:00:00Z"
     assert format_rfc3339_micro(-62135596800) == "0001-01-01T00:00:00.000000Z"
+
+
+YAML_TEXTS = (
+    ("a: =", "="),
+    ("a: !!binary aGk=", "hi"),
+    ("a: !!timestamp 2026-01-01", "2026-01-01"),
+    ("a: !!set {x}", {"x": None}),
+    ("a: !!omap [x: 1]", [{"x": 1}]),
+    ("a: 0x10000000000000000", 2.0**64),
+    ('a: "\U0001f600"', "\U0001f600"),
+)
+
+
+@pytest.mark.parametrize(("text", "value"), YAML_TEXTS)
+def test_yaml_that_json_has_no_form_for_is_read_as_go_reads_it(text: str, value: Any) -> None:
+    assert go_yaml.load(text.encode())[0] == {"a": value}
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{number}: &a{number} [{','.join([f'*a{number - 1}'] * 9)}]\n" for number in range(1, 9)
+)
+WRONG_YAML = (
+    ('a: "\\ud83d\\ude00"', "invalid Unicode character escape code"),
+    ("a: .nan", "json: unsupported value: NaN"),
+    ("a: -.inf", "json: unsupported value: -Inf"),
+    ("a: !!bool x", "yaml: "),
+    ('a: !!int ""', "yaml: "),
+    ("a: 0x" + "f" * 400, "yaml: "),
+    ("a: &a [*a]", "yaml: "),
+    (BOMB, "document contains excessive aliasing"),
+)
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_YAML, ids=[said for _, said in WRONG_YAML])
+def test_yaml_that_is_none_is_refused_in_words(text: str, said: str) -> None:
+    with pytest.raises(go_yaml.YamlError, match=said):
+        go_yaml.load(text.encode())
+
+
+async def test_an_apply_in_json_with_escaped_surrogates_is_refused_as_by_go(session: aiohttp.ClientSession) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "\U0001f600"}}
+    path = f"{DEFAULT}/configmaps/a?fieldManager=m"
+    code, answer, _ = await ask(session, "PATCH", path, body, Content_Type="application/apply-patch+yaml")
+    assert code == 400 and b"found invalid Unicode character escape code" in answer

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.core.result import Err
 
 from kubeloop.actors.apiserver.http import HttpServer
 from tests.apiserver.conftest import Server
@@ -28,6 +29,8 @@ def operations_of(document: dict[str, Any]) -> Operations:
     """Every operation that is described, by method and path. Streams are left out: they are no requests."""
     found = {}
     for one in schemathesis.openapi.from_dict(document).get_all_operations():
+        if isinstance(one, Err):
+            raise one.err()
         operation = one.ok()
         if operation.path.rpartition("/")[2] not in STREAMS:
             found[f"{operation.method.upper()} {operation.path}"] = operation

@@ -91,31 +91,55 @@ def spots(draw: DrawFn, key: Key, document: dict[str, Any]) -> tuple[list[str | 
         path, node = draw(places(type_of(key), document))
         return path, draw(typed(node))
     here: Any = document
-    path = []
+    path = list[str | int]()
     while not path or (isinstance(here, (dict, list)) and not rarely(draw, 4)):
         if isinstance(here, list):
-            path.append(draw(st.integers(0, len(here))))
-            here = here[path[-1]] if path[-1] < len(here) else None
+            index = draw(st.integers(0, len(here)))
+            path.append(index)
+            here = here[index] if index < len(here) else None
         else:
-            path.append(draw(st.sampled_from([*here, "status", "x"])))
-            here = here.get(path[-1])
+            name = draw(st.sampled_from([*here, "status", "x"]))
+            path.append(name)
+            here = here.get(name)
     return path, draw(st.one_of(junk, st.just(here)))
+
+
+def first_missing(document: Any, path: list[str | int]) -> int:
+    """How many steps of the path there are, with the first that is not in the document."""
+    for count, step in enumerate(path, start=1):
+        there = isinstance(document, list) and isinstance(step, int) and step < len(document)
+        if not there and not (isinstance(document, dict) and step in document):
+            return count
+        document = document[step]
+    return len(path)
 
 
 @st.composite
 def json_patches(draw: DrawFn, key: Key, document: dict[str, Any]) -> Any:
+    """Most of its operations add something that can be added."""
     found = []
     for _ in range(draw(st.integers(1, 4))):
         path, value = draw(spots(key, document))
+        cut = first_missing(document, path)
+        if cut < len(path) and not rarely(draw, 8):
+            holder: dict[str, Any] = {}
+            try:
+                put_at(holder, ["x", *(0 if isinstance(step, int) else step for step in path[cut:])], value)
+            except (TypeError, IndexError, AttributeError):
+                continue
+            path, value = path[:cut], holder["x"]
         text = pointer(path)
-        if isinstance(path[-1], int) and rarely(draw, 3):
+        if isinstance(path[-1], int) and rarely(draw, 6):
             text = pointer([*path[:-1], draw(st.sampled_from(["-", "-1", "01", "99999999999999999999", "", "a"]))])
-        operation = {"op": draw(st.sampled_from(["add", "replace", "remove", "test", "copy", "move"])), "path": text}
+        operation = {
+            "op": draw(st.sampled_from(["add"] * 5 + ["replace", "remove", "test", "copy", "move"])),
+            "path": text,
+        }
         if operation["op"] in ("add", "replace", "test"):
             operation["value"] = value
         elif operation["op"] in ("copy", "move"):
             operation["from"] = pointer(draw(spots(key, document))[0])
-        if rarely(draw, 20):
+        if rarely(draw, 30):
             operation[draw(st.sampled_from(["op", "path", "from", "value"]))] = draw(junk)
         found.append(operation)
     return found if not rarely(draw, 40) else draw(junk)
@@ -191,7 +215,7 @@ FORMS = {JSON_PATCH: json_patches, MERGE: overlays, STRATEGIC: strategic, APPLY:
 
 @st.composite
 def queries(draw: DrawFn) -> dict[str, str]:
-    if not rarely(draw, 4):
+    if not rarely(draw, 6):
         return {}
     names = draw(st.lists(st.sampled_from(sorted(OPTIONS)), unique=True, max_size=3))
     return {name: draw(st.sampled_from(OPTIONS[name])) for name in names}
@@ -200,11 +224,12 @@ def queries(draw: DrawFn) -> dict[str, str]:
 def some_changes(objects: Objects, data: st.DataObject) -> None:
     """A new object, and up to three changes of it by one request each: the draws depend on nothing from before."""
     key = data.draw(st.sampled_from(KEYS))
-    found: dict[str, Any] | None = objects.create(key)
+    found = objects.create(key)
     for form in data.draw(st.lists(st.sampled_from(sorted(FORMS)), min_size=1, max_size=3)):
-        found = one_change(objects, key, form, found, data)
-        if found is None:
+        after = one_change(objects, key, form, found, data)
+        if after is None:
             return
+        found = after
 
 
 def one_change(objects: Objects, key: Key, form: str, before: dict[str, Any], data: st.DataObject) -> Any:

@@ -1,4 +1,4 @@
-"""Lists and watches with parameters drawn by chance, over HTTPS: no answer breaks the rules of fuzz, and pages add up."""
+"""Lists and watches with parameters drawn by chance, over HTTPS: answers keep the rules of fuzz, pages add up."""
 
 import base64
 import json
@@ -104,7 +104,7 @@ def pages_add_up(target: Target, data: st.DataObject) -> None:
     _, whole = target.ask("GET", path)
     items, query = [], {"limit": str(size)}
     while True:
-        code, page = target.ask("GET", path, **query)
+        code, page = target.ask("GET", path, None, None, **query)
         assert code == 200, page
         items += page["items"]
         if not page["metadata"].get("continue"):
