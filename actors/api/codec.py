@@ -25,7 +25,7 @@ _decoders: dict[type[Any], Callable[[Any], Any]] = {}
 # is looked at. (null and [] need no look: they decode to what is left out.)
 _ZEROS = (b"false", b'""', b":0,", b":0}")
 _EMPTY_OBJECT = re.compile(rb'"([A-Za-z]+)":\{\}')
-_DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_DATE = r"(?!0001-01-01T00:00:00)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _TIME = re.compile(_DATE + "Z")
 _MICRO_TIME = re.compile(_DATE + r"\.\d{6}Z")
 

@@ -156,7 +156,7 @@ def _int_or_string(walk: Walk, value: Any, node: Node, owner: type[Object]) -> i
     return value
 
 
-def _time(walk: Walk, value: Any, node: Node, owner: type[Object]) -> str:
+def _time(walk: Walk, value: Any, node: Node, owner: type[Object]) -> str | None:
     if not isinstance(value, str):
         raise DecodeError(f"json: cannot unmarshal {go_kind(value)} into Go value of type string")
     if not value:
@@ -168,6 +168,8 @@ def _time(walk: Walk, value: Any, node: Node, owner: type[Object]) -> str:
         raise DecodeError(time_problem(value, MICRO_LAYOUT if micro else LAYOUT)) from None
     if not YEAR_1_SECONDS <= seconds < YEAR_10000_SECONDS:  # in UTC it could not be read again
         raise DecodeError(f'parsing time "{value}": year out of range')
+    if seconds == YEAR_1_SECONDS:  # Go's zero, which it writes as null
+        return None
     return format_rfc3339_micro(seconds) if micro else format_rfc3339(seconds)
 
 

@@ -102,6 +102,13 @@ def test_a_year_has_four_digits() -> None:
     assert format_rfc3339_micro(-62135596800) == "0001-01-01T00:00:00.000000Z"
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0001-01-01T02:00:00+02:00"])
+async def test_the_zero_of_go_is_no_time(session: aiohttp.ClientSession, time: str) -> None:
+    event = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "firstTimestamp": time}
+    code, body, _ = await ask(session, "POST", f"{DEFAULT}/events", event)
+    assert code == 201 and json.loads(body)["firstTimestamp"] is None
+
+
 YAML_TEXTS = (
     ("a: =", "="),
     ("a: !!binary aGk=", "hi"),
