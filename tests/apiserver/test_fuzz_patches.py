@@ -14,6 +14,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from kubeloop.actors.api import schema
+from kubeloop.actors.api.meta_v1 import DeleteOptions
 from kubeloop.actors.apiserver.http import HttpServer
 from tests.apiserver import protobuf_writer
 from tests.apiserver.conftest import Server
@@ -29,6 +31,9 @@ JSON_PATCH, MERGE, STRATEGIC, APPLY = (
 Key = tuple[str, str, str]
 KEYS = sorted(OBJECTS)
 OPTIONS = {
+    "gracePeriodSeconds": ("0", "1", "-1", "", "99999999999999999999"),
+    "orphanDependents": ("true", "x"),
+    "propagationPolicy": ("Foreground", "Background", "Orphan", "x"),
     "dryRun": ("All", "", "x"),
     "fieldManager": ("a", "b", "", "x" * 200),
     "fieldValidation": ("Strict", "Warn", "Ignore", "x"),
@@ -211,7 +216,26 @@ def whole(draw: DrawFn, key: Key, document: dict[str, Any]) -> Any:
     return found
 
 
-FORMS = {JSON_PATCH: json_patches, MERGE: overlays, STRATEGIC: strategic, APPLY: applied, "PUT": whole, "POST": whole}
+@st.composite
+def deletions(draw: DrawFn, key: Key, document: dict[str, Any]) -> Any:
+    """DeleteOptions, or nothing."""
+    if draw(st.booleans()):
+        return None
+    found = draw(typed(schema.node_of(DeleteOptions)))
+    if isinstance(found, dict) and rarely(draw, 3):
+        found["preconditions"] = {"uid": document["metadata"].get("uid")}
+    return found
+
+
+FORMS = {
+    JSON_PATCH: json_patches,
+    MERGE: overlays,
+    STRATEGIC: strategic,
+    APPLY: applied,
+    "PUT": whole,
+    "POST": whole,
+    "DELETE": deletions,
+}
 
 
 @st.composite
@@ -244,14 +268,14 @@ def one_change(objects: Objects, key: Key, form: str, before: dict[str, Any], da
     if form == APPLY:
         query.setdefault("fieldManager", "fuzz")
     subresource = data.draw(st.sampled_from(["", "", "", "", "/status", "/scale"])) if form != "POST" else ""
-    method = form if form in ("PUT", "POST") else "PATCH"
+    method = form if form in ("PUT", "POST", "DELETE") else "PATCH"
     where = objects.collection(key) if form == "POST" else path + subresource
     headers = {"Content-Type": form} if method == "PATCH" else {}
     code, found = target.ask(method, where, body, headers, **query)
     shown = (
         f"{method} {where} {query} {form} {json.dumps(body)}\nbefore: {json.dumps(before)}\nafter: {json.dumps(found)}"
     )
-    if code < 300 and form != "POST" and subresource != "/scale":
+    if code < 300 and form not in ("POST", "DELETE") and subresource != "/scale":
         keeps_identity(before, found, shown)
     if form == "POST" and (code >= 300 or "dryRun" in query):
         return None
