@@ -40,8 +40,7 @@ TYPES: Mapping[str, str] = {
     "v1.Capabilities": "Add:[]v1.Capability Drop:[]v1.Capability",
     "v1.Capability": "string",
     "v1.CephFSVolumeSource": (
-        "Monitors:[]string Path:string User:string SecretFile:string SecretRef:*v1.LocalObjectReference "
-        "ReadOnly:bool"
+        "Monitors:[]string Path:string User:string SecretFile:string SecretRef:*v1.LocalObjectReference ReadOnly:bool"
     ),
     "v1.CinderVolumeSource": "VolumeID:string FSType/fsType:string ReadOnly:bool SecretRef:*v1.LocalObjectReference",
     "v1.ClusterTrustBundleProjection": (
@@ -97,8 +96,7 @@ TYPES: Mapping[str, str] = {
     "v1.FCVolumeSource": "TargetWWNs:[]string Lun:*int32 FSType/fsType:string ReadOnly:bool WWIDs/wwids:[]string",
     "v1.FileKeySelector": "VolumeName:string Path:string Key:string Optional:*bool",
     "v1.FlexVolumeSource": (
-        "Driver:string FSType/fsType:string SecretRef:*v1.LocalObjectReference ReadOnly:bool "
-        "Options:map[string]string"
+        "Driver:string FSType/fsType:string SecretRef:*v1.LocalObjectReference ReadOnly:bool Options:map[string]string"
     ),
     "v1.FlockerVolumeSource": "DatasetName:string DatasetUUID:string",
     "v1.GCEPersistentDiskVolumeSource": "PDName/pdName:string FSType/fsType:string Partition:int32 ReadOnly:bool",
@@ -106,8 +104,7 @@ TYPES: Mapping[str, str] = {
     "v1.GitRepoVolumeSource": "Repository:string Revision:string Directory:string",
     "v1.GlusterfsVolumeSource": "EndpointsName/endpoints:string Path:string ReadOnly:bool",
     "v1.HTTPGetAction": (
-        "Path:string Port:intstr.IntOrString Host:string Scheme:v1.URIScheme "
-        "HTTPHeaders/httpHeaders:[]v1.HTTPHeader"
+        "Path:string Port:intstr.IntOrString Host:string Scheme:v1.URIScheme HTTPHeaders/httpHeaders:[]v1.HTTPHeader"
     ),
     "v1.HTTPHeader": "Name:string Value:string",
     "v1.HostAlias": "IP/ip:string Hostnames:[]string",
@@ -269,8 +266,7 @@ TYPES: Mapping[str, str] = {
     "v1.SleepAction": "Seconds:int64",
     "v1.StorageMedium": "string",
     "v1.StorageOSVolumeSource": (
-        "VolumeName:string VolumeNamespace:string FSType/fsType:string ReadOnly:bool "
-        "SecretRef:*v1.LocalObjectReference"
+        "VolumeName:string VolumeNamespace:string FSType/fsType:string ReadOnly:bool SecretRef:*v1.LocalObjectReference"
     ),
     "v1.SupplementalGroupsPolicy": "string",
     "v1.Sysctl": "Name:string Value:string",
