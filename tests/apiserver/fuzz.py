@@ -87,13 +87,22 @@ class Target:
             pass
         return found
 
-    def reads_back(self, path: str) -> dict[str, Any]:
-        """The object at the path; it is the same in YAML, and an update with it is taken and writes nothing."""
+    def reads_back(self, path: str, subresource: str = "") -> dict[str, Any]:
+        """The object at the path; it is the same in YAML, and an update with it is taken and writes nothing.
+
+        `subresource`: what is updated; a status may be such that the object itself cannot be updated any more.
+        """
         code, found = self.ask("GET", path)
         assert code == 200, found
         _, in_yaml = self.ask("GET", path, headers={"Accept": "application/yaml"})
+        if (
+            in_yaml != found and self.ask("GET", path)[1] != found
+        ):  # the server itself has written a definition's status
+            return self.reads_back(path, subresource)
         assert in_yaml == found, f"{path} in YAML is another: {differences(found, in_yaml)}"
-        code, same = self.ask("PUT", path, found)
+        code, same = self.ask("PUT", path + subresource, found)
+        if code == 409 and self.ask("GET", path)[1] != found:
+            return self.reads_back(path, subresource)
         assert code == 200, f"{path}: what was read is refused: {same}\n{json.dumps(found)}"
         assert same == found, f"{path}: an update with what was read changed {differences(found, same)}"
         code, table = self.ask("GET", path, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})

@@ -75,8 +75,8 @@ class Objects:
         made = self.new(key)
         code, found = self.target.ask("POST", self.collection(key), made)
         assert code == 201, f"{key}: {found}"
-        while key[2] == "customresourcedefinitions" and "conditions" not in (found.get("status") or {}):
-            code, found = self.target.ask("GET", self.path(key))
+        while key[2] == "customresourcedefinitions" and len(found["status"].get("conditions") or ()) < 2:
+            code, found = self.target.ask("GET", self.path(key))  # until it is established
         return dict(found)
 
 
@@ -283,8 +283,10 @@ def one_change(objects: Objects, key: Key, form: str, before: dict[str, Any], da
         objects.names[key], path = name, f"{objects.collection(key)}/{name}"
     if target.ask("GET", path)[0] == 404:  # a finalizer less: it has gone
         return None
+    written = subresource if subresource == "/status" and code < 300 else ""
     try:
-        return target.reads_back(path)
+        after = target.reads_back(path, written)
+        return None if written else after
     except AssertionError as error:
         raise AssertionError(f"{error}\nafter {shown}") from None
 
