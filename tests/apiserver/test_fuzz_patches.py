@@ -319,6 +319,9 @@ def created_both_ways(objects: Objects, data: st.DataObject) -> None:
         return
     for name in VOLATILE:
         made["metadata"].pop(name, None)
+    for claim in (made.get("spec") or {}).get("volumeClaimTemplates") or ():  # protobuf says of parts not what they are
+        for name in ("apiVersion", "kind"):
+            claim.pop(name, None)
     json_code, from_json = objects.target.ask("POST", where, made, None, **options)
     headers = {"Content-Type": "application/vnd.kubernetes.protobuf"}
     body = protobuf_writer.written(made, type_of(key))
