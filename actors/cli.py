@@ -80,6 +80,9 @@ def up(
     quota_backend_bytes: Annotated[
         int, typer.Option(help="Size on disk beyond which etcd refuses writes; 0 is 2 GiB, below 0 none.")
     ] = 0,
+    authorization_mode: Annotated[
+        str, typer.Option(metavar="MODES", help="Who decides what users may: Node,RBAC or AlwaysAllow.")
+    ] = "AlwaysAllow",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Run a cluster until interrupted. Prints a line that begins with `ready` when clients can come."""
@@ -102,6 +105,7 @@ def up(
                 quota_backend_bytes,
             ),
             etcd_prefix=etcd_prefix,
+            authorization=authorization_mode,
         )
     except (ValueError, ImportError) as error:
         raise fail(str(error)) from None

@@ -22,6 +22,7 @@ from kubeloop.actors import manifests, waiting
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver.actor import ApiServer
+from kubeloop.actors.apiserver.authorization import checked_modes
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.container_runtime.actor import ContainerRuntimeActor
 from kubeloop.actors.container_runtime.addresses import pod_cidr
@@ -55,6 +56,7 @@ from kubeloop.runtime.actor import Actor, ActorStopped
 from kubeloop.runtime.log import get_logger
 from kubeloop.runtime.system import System
 
+DEFAULT_AUTHORIZATION = "AlwaysAllow"
 READY_TIMEOUT_SECONDS = 60.0
 NODES_STARTED_AT_ONCE = 64
 EAGER_PROXIES_MAX = 100  # with more nodes a proxy begins to watch when it is first asked
@@ -72,6 +74,8 @@ class Cluster:
     behaviors: image name -> what such containers do in "sim" (see container_runtime.sim).
     data_dir: the folder in which state and secrets outlive the process; without it they are in memory.
     etcd: EtcdOptions of the cluster's own etcd; or a real one: URLs of its members, or RemoteEtcd with TLS files.
+    authorization: who is asked whether a user may, as kube-apiserver's --authorization-mode: "Node,RBAC", "RBAC", or
+        "AlwaysAllow".
     etcd_prefix: the key below which all is kept, as kube-apiserver's --etcd-prefix; clusters may share an etcd.
 
     Raises ValueError for names that it does not know, and for options that contradict each other. Entering it raises
@@ -104,6 +108,7 @@ class Cluster:
         etcd_prefix: str = "/registry",
         node_monitor_grace_period_seconds: float = 40.0,
         node_lease_duration_seconds: float = 40.0,
+        authorization: str = DEFAULT_AUTHORIZATION,
     ) -> None:
         if runtime not in ("sim", "process"):
             raise ValueError(f"runtime {runtime!r}: kubeloop has sim and process")
@@ -127,6 +132,7 @@ class Cluster:
         self._behaviors = dict(behaviors or {})
         self._own_etcd = ClusterEtcd(options_of(etcd, self.data_dir))
         self._etcd_prefix = etcd_prefix
+        self._authorization = checked_modes(authorization)
         self._node_monitor_grace_period_seconds = node_monitor_grace_period_seconds
         self._node_lease_duration_seconds = node_lease_duration_seconds
         self._indexes = {options.name: number for number, options in enumerate(self.nodes, 1)}
@@ -167,7 +173,9 @@ class Cluster:
         await self._own_etcd.start(self.system)
         self.etcd = self._own_etcd.kv(self.system)
         await self._continue_chance()
-        self._security = Security(self.system.clock, data_dir=self.data_dir, etcd_prefix=self._etcd_prefix)
+        self._security = Security(
+            self.system.clock, data_dir=self.data_dir, etcd_prefix=self._etcd_prefix, authorization=self._authorization
+        )
         await self.system.start(self._apiserver, name="kube-apiserver", host=CONTROL_PLANE)
         self.client = self._client(CONTROL_PLANE, "kubernetes-admin", ("system:masters",))
         if "kube-controller-manager" not in self.without:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kubeloop.actors.apiserver.authorization import ALWAYS_ALLOW
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.messages import UserInfo
 from kubeloop.runtime.clock import Clock
@@ -23,7 +25,14 @@ class Security:
     With `data_dir` they are kept in its folder `pki`, and those found there are used. Raises PkiError for damaged ones.
     """
 
-    def __init__(self, clock: Clock, *, data_dir: Path | None = None, etcd_prefix: str = "/registry") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        data_dir: Path | None = None,
+        etcd_prefix: str = "/registry",
+        authorization: Sequence[str] = ("AlwaysAllow",),
+    ) -> None:
         self._clock = clock
         self._data_dir = data_dir
         found = None
@@ -37,7 +46,13 @@ class Security:
         else:
             tokens = {f"{clock.random.getrandbits(256):064x}": ADMIN}
         self.token = next(iter(tokens))
-        self.config = ApiServerConfig(tokens=tokens, signing_key=self.signing_key, etcd_prefix=etcd_prefix)
+        self.config = ApiServerConfig(
+            tokens=tokens,
+            signing_key=self.signing_key,
+            etcd_prefix=etcd_prefix,
+            authorization_modes=tuple(authorization),
+            anonymous_auth=authorization[0] != ALWAYS_ALLOW,
+        )
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -41,11 +41,11 @@ def test_what_makes_no_sense_is_refused_with_the_rule(options: dict[str, Any], s
 
 
 async def test_the_own_etcd_takes_its_options(tmp_path: Path) -> None:
-    etcd = EtcdOptions(auto_compaction_mode="revision", auto_compaction_retention=1000, max_request_bytes=4096)
+    etcd = EtcdOptions(auto_compaction_mode="revision", auto_compaction_retention=1000, max_request_bytes=16384)
     async with Cluster(nodes=1, etcd=etcd, data_dir=tmp_path / "deep" / "er") as cluster:
         assert cluster.etcd_urls == ()
         assert (await cluster.etcd.range(b"/registry/namespaces/default")).count == 1
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "x" * 5000}}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": "x" * 20000}}
         with pytest.raises(Exception, match="^etcdserver: request is too large$"):
             await cluster.client.create(body, "default")
     assert (tmp_path / "deep" / "er" / "etcd").is_dir()

@@ -139,6 +139,15 @@ def test_a_killed_etcd_reads_its_disk_and_the_cluster_goes_on(tmp_path: Path) ->
     play(scenario)
 
 
+VIEWER = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: viewer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: default, namespace: default}]
+"""
+
+
 async def test_kubeconfigs_and_tokens_outlive_the_cluster(tmp_path: Path) -> None:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     admin = UserInfo("admin", ("system:masters",))
@@ -146,6 +155,7 @@ async def test_kubeconfigs_and_tokens_outlive_the_cluster(tmp_path: Path) -> Non
     async with Cluster(nodes=0, data_dir=tmp_path) as cluster:
         config = await cluster.serve(kubeconfig=tmp_path / "kubeconfig")
         await cluster.wait("serviceaccount/default", lambda found: found is not None)
+        await cluster.apply(VIEWER)
         made = (await cluster.system.ref("kube-apiserver", source_host="control-plane-0").ask(request)).body
         port = urlsplit(cluster.url).port
     with_token = yaml.safe_load(config.read_text())

@@ -4,7 +4,7 @@ Concurrent: each message is handled at once, in the asker's own stack as long as
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from kubeloop.actors.apiserver import (
     metrics_storage,
     virtual,
 )
+from kubeloop.actors.apiserver.authorization import Authorizer
 from kubeloop.actors.apiserver.call import NeedsCache, Route, unknown_resource
 from kubeloop.actors.apiserver.chain import Handler
 from kubeloop.actors.apiserver.compaction import CompactNow, Compactor
@@ -30,7 +31,8 @@ from kubeloop.actors.apiserver.custom_resources import CleanUp, CustomResources,
 from kubeloop.actors.apiserver.etcd_status import status_of
 from kubeloop.actors.apiserver.handlers.watch import bookmark_of
 from kubeloop.actors.apiserver.leases import Leases
-from kubeloop.actors.apiserver.messages import Request, WatchEvent, WatchRequest
+from kubeloop.actors.apiserver.messages import Access, Request, UserInfo, WatchEvent, WatchRequest
+from kubeloop.actors.apiserver.rbac.impersonation import Impersonation
 from kubeloop.actors.apiserver.routes import Routes
 from kubeloop.actors.apiserver.storage import Storage
 from kubeloop.actors.etcd.messages import KV, EtcdError
@@ -66,6 +68,8 @@ class ApiServer(Actor):
         event_leases = Leases(kv, self.config.event_ttl_seconds, lambda: self.context.clock.monotonic())
         self.resources = Routes(self.storage, {"events": event_leases})
         self.routes = self.resources.by_name
+        self.authorizer = Authorizer(self, self.config.authorization_modes)
+        self.impersonation = Impersonation(self.authorizer)
         self.custom_resources = CustomResources(self)
         self.compactor = Compactor(
             self.storage,
@@ -124,14 +128,15 @@ class ApiServer(Actor):
                 return await chain.handle(self, message)
             if kind is WatchRequest:
                 return await chain.handle_watch(self, message)
+            if kind is Access:
+                return await self.access(message)
         except StatusError:
             raise
         except (ReplyError, ActorStopped, Unreachable) as error:
             raise status_of(error) from error
         except Exception as error:
-            self.context.log.exception(
-                "request_failed", verb=request_of(message).verb, resource=request_of(message).resource
-            )
+            asked = request_of(message)
+            self.context.log.exception("request_failed", verb=asked.verb, resource=asked.resource)
             if isinstance(error, RecursionError):
                 raise errors.bad_request(f"the body of the request is nested too deep: {error}") from None
             raise errors.internal_error(f"{type(error).__name__}: {error}") from error
@@ -151,6 +156,14 @@ class ApiServer(Actor):
         if kind is Measure:
             return await metrics_storage.registry_of(self)
         raise UnknownMessage(message)
+
+    async def access(self, message: Access) -> UserInfo:
+        """Raises 403, and 400 for an impersonation of nobody."""
+        user = message.user
+        if message.act_as is not None:
+            user = await self.impersonation.act_as(user, message.act_as, message.asked)
+        await self.authorizer.check(user, message.asked)
+        return user
 
     async def etcd_health(self) -> str:
         """What is wrong with etcd, in kube-apiserver's words; "" nothing."""
@@ -186,6 +199,11 @@ class ApiServer(Actor):
         """An object of another resource ("pods", "priorityclasses.scheduling.k8s.io"), None when there is none."""
         entry = self._cached(resource).entries.get(f"{namespace}/{name}" if namespace else name)
         return None if entry is None else entry.object
+
+    def indexed(self, resource: str, value: str) -> Mapping[str, Any]:
+        """key -> cache entry of the objects whose indexed field (pods: spec.nodeName) has that value."""
+        found: Mapping[str, Any] = self._cached(resource).index.get(value, {})
+        return found
 
     def lookup_all(self, resource: str, namespace: str) -> Sequence[Any]:
         """All objects of another resource, of one namespace or (empty) of all."""
@@ -243,5 +261,7 @@ def is_away(error: Exception) -> bool:
     return not isinstance(error, EtcdError) or error.code in AWAY
 
 
-def request_of(message: Request | WatchRequest) -> Request:
+def request_of(message: Request | WatchRequest | Access) -> Any:
+    if isinstance(message, Access):
+        return message.asked
     return message.request if isinstance(message, WatchRequest) else message

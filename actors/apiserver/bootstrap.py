@@ -33,6 +33,10 @@ async def create_start_objects(server: "ApiServer") -> None:
         except StatusError as error:
             if not is_already_exists(error):  # another API server over the same etcd was faster
                 raise
+    if server.authorizer.rbac is not None:
+        from kubeloop.actors.apiserver.rbac.defaults import reconcile_policy
+
+        await reconcile_policy(server)
 
 
 def start_objects(server: "ApiServer") -> Iterator[tuple[str, str, str, Any]]:

@@ -14,7 +14,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True):
 
     `etcd_prefix`: the key below which everything is kept (--etcd-prefix). `service_address`: the first address of the
     service network, on which "kubernetes" answers; `advertise_address` and `advertise_port`: where it leads.
-    `audiences`: whom the tokens are for.
+    `audiences`: whom the tokens are for. `authorization_modes`: who is asked whether a user may, in order.
+    `anonymous_auth`: over HTTPS, who shows no credential is system:anonymous.
     """
 
     tokens: Mapping[str, UserInfo] = {}
@@ -29,3 +30,5 @@ class ApiServerConfig(msgspec.Struct, frozen=True):
     compaction_interval_seconds: float = limits.compaction_interval_seconds  # 0: never
     etcd_prefix: str = "/registry"
     bootstrap: bool = True
+    authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
+    anonymous_auth: bool = False

@@ -7,19 +7,23 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from kubeloop.actors.api import errors
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.apiserver import http_protocol, http_reads, http_watch, limits, negotiate, path
-from kubeloop.actors.apiserver.authentication import AUTHENTICATED, TokenError, user_of_certificate, user_of_token
+from kubeloop.actors.apiserver.authentication import ANONYMOUS, TokenError, user_of_certificate, user_of_token
+from kubeloop.actors.apiserver.authorization import ALWAYS_ALLOW
 from kubeloop.actors.apiserver.call import unknown_resource
 from kubeloop.actors.apiserver.config import ApiServerConfig
 from kubeloop.actors.apiserver.custom_resources import CustomDescription, Describe
 from kubeloop.actors.apiserver.http_answer import check_table_options, send, send_status
 from kubeloop.actors.apiserver.http_watch import Pump
-from kubeloop.actors.apiserver.messages import Request, UserInfo
+from kubeloop.actors.apiserver.messages import Access, Request, UserInfo
 from kubeloop.actors.apiserver.metrics import RequestMetrics
 from kubeloop.actors.apiserver.options import boolean
+from kubeloop.actors.apiserver.rbac.attributes import SELECTING_VERBS, Attributes, attributes_of
+from kubeloop.actors.apiserver.rbac.authorizer import MASTERS
 from kubeloop.actors.apiserver.registry import kind_for
 from kubeloop.runtime.actor import ActorRef, ActorStopped, Unreachable
 from kubeloop.runtime.clock import Clock
@@ -46,6 +50,7 @@ class HttpServer:
     ) -> None:
         self.apiserver = apiserver
         self.config = config
+        self.always_allow = config.authorization_modes[0] == ALWAYS_ALLOW
         self.clock = clock
         self.log = log
         self.address = address
@@ -122,11 +127,13 @@ class HttpServer:
 
     async def _handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
         target = request.path
-        found = http_reads.PUBLIC.get(target.strip("/").partition("/")[0])
-        if found is not None:
-            return await found(self, request)
-        user = self.authenticate(request)
+        public = http_reads.PUBLIC.get(target.strip("/").partition("/")[0])
+        if public is not None and self.always_allow:
+            return await public(self, request)
         where = path.parse(target)
+        user = await self.admit(request, self.authenticate(request), where)
+        if public is not None:
+            return await public(self, request)
         if where is None:
             return await http_reads.other(self, request, user)
         options = query_of(request)
@@ -231,13 +238,19 @@ class HttpServer:
 
     # who asks
 
+    async def admit(self, request: "web.BaseRequest", user: UserInfo, where: path.ResourcePath | None) -> UserInfo:
+        """The user to go on as: another one when impersonation is asked for. Raises 403, 400."""
+        act_as = impersonated(request.headers)
+        if act_as is None and (self.always_allow or MASTERS in user.groups):
+            return user
+        admitted: UserInfo = await self.apiserver.ask(Access(user, act_as, asked_of(request, where)))
+        return admitted
+
     def authenticate(self, request: "web.BaseRequest") -> UserInfo:
         """Raises 401 when there is no valid credential."""
         user = self._user_of(request)
         if user is None:
             raise errors.unauthorized()
-        if "Impersonate-User" in request.headers:
-            return impersonated(request.headers)
         return user
 
     def _user_of(self, request: "web.BaseRequest") -> UserInfo | None:
@@ -248,11 +261,12 @@ class HttpServer:
                 user = user_of_certificate(certificate.get("subject", ()))
                 if user is not None:
                     return user
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            return None
+        scheme, _, rest = request.headers.get("Authorization", "").strip().partition(" ")
+        token = rest.partition(" ")[0]
+        if scheme.lower() != "bearer" or not token:
+            return ANONYMOUS if self.config.anonymous_auth else None
         try:
-            return user_of_token(token.strip(), self.config, self.clock.now())
+            return user_of_token(token, self.config, self.clock.now())
         except TokenError:
             return None
 
@@ -270,18 +284,39 @@ async def connected(
     return await http_streams.serve(server, request, where, user)
 
 
-def impersonated(headers: Mapping[str, str]) -> UserInfo:
-    """The user whom the caller plays (the "User impersonation" section)."""
+def impersonated(headers: Mapping[str, str]) -> UserInfo | None:
+    """The user whom the caller wants to play (the "User impersonation" section); None: itself."""
+    if not any(key[:11].lower() == "impersonate" for key in headers):
+        return None
     groups = tuple(headers.getall("Impersonate-Group", ()))  # type: ignore[attr-defined]
-    name = headers["Impersonate-User"]
-    if name.startswith("system:serviceaccount:") and not groups:
-        namespace = name.split(":")[2] if name.count(":") >= 3 else ""
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-    if AUTHENTICATED not in groups and name != "system:anonymous":
-        groups = (*groups, AUTHENTICATED)
     prefix = "impersonate-extra-"
-    extra = {key[len(prefix) :].lower(): (value,) for key, value in headers.items() if key.lower().startswith(prefix)}
-    return UserInfo(name, groups, headers.get("Impersonate-Uid", ""), extra)
+    extra: dict[str, tuple[str, ...]] = {}
+    for key, value in headers.items():
+        if key.lower().startswith(prefix):
+            name = unquote(key[len(prefix) :].lower())
+            extra[name] = (*extra.get(name, ()), value)
+    found = UserInfo(headers.get("Impersonate-User", ""), groups, headers.get("Impersonate-Uid", ""), extra)
+    return found if found.name or groups or found.uid or extra else None
+
+
+def asked_of(request: "web.BaseRequest", where: path.ResourcePath | None) -> Attributes:
+    """What an HTTP request asks of the authorizer."""
+    if where is None:
+        return Attributes(request.method.lower(), path=request.path)
+    options = query_of(request)
+    verb = path.verb_of(request.method, where, "watch" in options and boolean(options["watch"]))
+    verb = verb if verb is not None else request.method.lower()
+    message = Request(
+        verb,
+        where.group,
+        where.version,
+        where.resource,
+        where.namespace,
+        where.name,
+        where.subresource,
+        options=options if verb in SELECTING_VERBS else {},
+    )
+    return attributes_of(message)
 
 
 def size_of(response: "web.StreamResponse") -> int:

@@ -40,6 +40,17 @@ class Request(msgspec.Struct, frozen=True):
     user_agent: str = "kubeloop"
 
 
+class Access(msgspec.Struct, frozen=True):
+    """Of the HTTP layer: may `user`, acting as `act_as` (None: as itself), do what is asked?
+
+    `asked` is `rbac.attributes.Attributes`. Answer: the user to go on as. Raises 403, 400.
+    """
+
+    user: UserInfo
+    act_as: UserInfo | None
+    asked: Any
+
+
 class StreamOptions(msgspec.Struct, frozen=True):
     """core/v1 PodExecOptions, PodAttachOptions and PodPortForwardOptions: the body of such a request.
 

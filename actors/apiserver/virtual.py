@@ -6,71 +6,14 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.api import errors
-from kubeloop.actors.apiserver import bodies
 from kubeloop.actors.apiserver.answers import EntryListing
-from kubeloop.actors.apiserver.bodies import Expected
 from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import binding
 from kubeloop.actors.apiserver.messages import Response
-from kubeloop.actors.apiserver.options import write_options
+from kubeloop.actors.apiserver.reviews import access_review, read_review, rules_review
 
 AUTHORIZATION = "authorization.k8s.io"
 AUTHENTICATION = "authentication.k8s.io"
-ALLOWED_REASON = "every authenticated user may do everything"
-
-
-def read_review(call: Call) -> Any:
-    options = write_options(call.request.options, "CreateOptions")
-    resource = call.route.resource
-    expected = Expected(resource.group, resource.version, resource.kind, resource.type)
-    return bodies.read(call.request, expected, options.field_validation, call.warnings)
-
-
-async def access_review(call: Call) -> Response:
-    """SelfSubjectAccessReview, SubjectAccessReview, LocalSubjectAccessReview."""
-    from kubeloop.actors.api.authorization_v1 import SubjectAccessReviewStatus
-
-    review = read_review(call)
-    check_access_review(call, review)
-    status = SubjectAccessReviewStatus(allowed=True, reason=ALLOWED_REASON)
-    return Response(201, msgspec.structs.replace(review, status=status), call.warnings)
-
-
-def check_access_review(call: Call, review: Any) -> None:
-    """Raises 422 for a review that asks nothing, or two things."""
-    kind, spec = call.route.resource.kind, review.spec
-    wrong = []
-    resource = getattr(spec, "resource_attributes", None)
-    other = getattr(spec, "non_resource_attributes", None)
-    if resource is not None and other is not None:
-        text = "cannot be specified in combination with resourceAttributes"
-        wrong.append(errors.FieldError("FieldValueInvalid", "spec.nonResourceAttributes", other, text))
-    if resource is None and other is None:
-        text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        wrong.append(errors.FieldError("FieldValueInvalid", "spec.resourceAttributes", None, text))
-    if kind != "SelfSubjectAccessReview" and spec is not None and not spec.user and not spec.groups:
-        text = "at least one of user or group must be specified"
-        wrong.append(errors.FieldError("FieldValueInvalid", "spec.user", spec.user or "", text))
-    if wrong:
-        raise errors.invalid(AUTHORIZATION, kind, "", wrong)
-    if kind == "LocalSubjectAccessReview" and resource is not None and resource.namespace != call.namespace:
-        text = f"namespace on request does not match namespace in spec.resourceAttributes: {resource.namespace}"
-        raise errors.bad_request(text)
-
-
-async def rules_review(call: Call) -> Response:
-    from kubeloop.actors.api.authorization_v1 import NonResourceRule, ResourceRule, SubjectRulesReviewStatus
-
-    review = read_review(call)
-    if review.spec is None or not review.spec.namespace:
-        raise errors.bad_request("no namespace on request")
-    everything = ("*",)
-    status = SubjectRulesReviewStatus(
-        incomplete=False,
-        resource_rules=(ResourceRule(verbs=everything, api_groups=everything, resources=everything),),
-        non_resource_rules=(NonResourceRule(verbs=everything, non_resource_urls=everything),),
-    )
-    return Response(201, msgspec.structs.replace(review, status=status), call.warnings)
 
 
 async def self_subject_review(call: Call) -> Response:
@@ -78,8 +21,16 @@ async def self_subject_review(call: Call) -> Response:
 
     review = read_review(call)
     user = call.user
-    info = UserInfo(username=user.name, uid=user.uid or None, groups=tuple(user.groups), extra=dict(user.extra))
-    return Response(201, msgspec.structs.replace(review, status=SelfSubjectReviewStatus(user_info=info)), call.warnings)
+    info = UserInfo(username=user.name, uid=user.uid or None, groups=tuple(user.groups), extra=extra_of(user))
+    created = msgspec.structs.replace(review.metadata, creation_timestamp=call.server.context.clock.now_rfc3339())
+    status = SelfSubjectReviewStatus(user_info=info)
+    return Response(201, msgspec.structs.replace(review, metadata=created, status=status), call.warnings)
+
+
+def extra_of(user: Any) -> Mapping[str, Any]:
+    from kubeloop.actors.api.empty import EMPTY
+
+    return dict(user.extra) if user.extra else EMPTY
 
 
 async def token_review(call: Call) -> Response:
@@ -94,9 +45,9 @@ async def token_review(call: Call) -> Response:
     try:
         user = user_of_token(token, server.config, server.context.clock.now())
     except TokenError as error:
-        status = TokenReviewStatus(authenticated=False, error=str(error))
+        status = TokenReviewStatus(user=UserInfo(), error=str(error))
     else:
-        info = UserInfo(username=user.name, uid=user.uid or None, groups=tuple(user.groups), extra=dict(user.extra))
+        info = UserInfo(username=user.name, uid=user.uid or None, groups=tuple(user.groups), extra=extra_of(user))
         audiences = tuple(review.spec.audiences) or server.config.audiences
         status = TokenReviewStatus(authenticated=True, user=info, audiences=audiences)
     return Response(201, msgspec.structs.replace(review, status=status), call.warnings)

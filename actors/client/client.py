@@ -78,6 +78,10 @@ class Client(PodCalls):
         info = UserInfo(name=user, groups=(*groups, "system:authenticated"))
         return cls(InProcessTransport(apiserver), user=info, user_agent=user_agent)
 
+    def acting_as(self, user: UserInfo) -> Self:
+        """Another client over the same connection, in process only: as that user."""
+        return type(self)(self.transport, user=user, user_agent=self.user_agent)
+
     @classmethod
     async def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:
         """A client over HTTPS, for the current context of a kubeconfig or the one named.

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from kubeloop.actors.client.client import Client
+from kubeloop.actors.controller_manager.cluster_role_aggregation import ClusterRoleAggregationController
 from kubeloop.actors.controller_manager.controller import Controller, ControllerContext
 from kubeloop.actors.controller_manager.daemon_set import DaemonSetController
 from kubeloop.actors.controller_manager.deployment import DeploymentController
@@ -52,6 +53,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     JobController,
     TtlAfterFinishedController,
     DisruptionController,
+    ClusterRoleAggregationController,
     GarbageCollector,
 )
 NAMES: Mapping[str, bool] = {controller.NAME: controller.ON_BY_DEFAULT for controller in CONTROLLERS}

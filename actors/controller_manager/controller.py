@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from kubeloop.actors.api import meta
 from kubeloop.actors.api.errors import StatusError
 from kubeloop.actors.api.resources import ResourceType, resource_for
+from kubeloop.actors.apiserver.messages import UserInfo
 from kubeloop.actors.client.client import Client
 from kubeloop.actors.client.events import EventRecorder
 from kubeloop.actors.client.informer import Informer, InformerFactory
@@ -30,6 +31,8 @@ from kubeloop.runtime.actor import Actor
 from kubeloop.runtime.clock import Clock
 from kubeloop.runtime.log import Logger
 from kubeloop.runtime.workqueue import WorkQueue
+
+NAMESPACE = "kube-system"  # of the controllers' service accounts
 
 # Events that only move numbers of a status are gathered: after a look at N objects the next look waits N times this.
 GATHER_SECONDS_PER_OBJECT = 20e-6
@@ -94,6 +97,13 @@ class ControllerContext:
         self._owned: dict[str, _Owned] = {}
         actor.defer(self._cancel_timers)
         actor.defer(self.informers.stop)
+
+    def client_of(self, account: str) -> Client:
+        """For one controller: in process under its own account, as with --use-service-account-credentials."""
+        if self.client.user is None:
+            return self.client
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
+        return self.client.acting_as(UserInfo(f"system:serviceaccount:{NAMESPACE}:{account}", groups))
 
     # informers
 
@@ -191,16 +201,15 @@ class Controller:
     ON_BY_DEFAULT: ClassVar[bool] = True
     RESOURCE: ClassVar[str] = ""
     OWNS: ClassVar[Sequence[str]] = ()
+    ACCOUNT: ClassVar[str] = ""  # its service account in kube-system, default NAME
     COMPONENT: ClassVar[str] = ""  # the source of its events, default NAME
     WORKERS_MAX: ClassVar[int] = 5
 
     def __init__(self, context: ControllerContext) -> None:
         self.context = context
-        self.client = context.client
+        self.client = context.client_of(self.ACCOUNT or self.NAME)
         self.clock = context.clock
-        self.events = EventRecorder(
-            context.client, self.COMPONENT or self.NAME, "", context.clock, spawner=context.actor
-        )
+        self.events = EventRecorder(self.client, self.COMPONENT or self.NAME, "", context.clock, spawner=context.actor)
         self.queue: WorkQueue = WorkQueue(context.clock, name=self.NAME)
         self.log = context.log.bind(controller=self.NAME)
         self._early: dict[str, None] = {}

@@ -29,6 +29,7 @@ from kubeloop.actors.controller_manager.rollout_arithmetic import resolve
 
 class DaemonSetController(Controller):
     NAME = "daemonset-controller"
+    ACCOUNT = "daemon-set-controller"
     RESOURCE = "daemonsets.apps"
 
     def set_up(self) -> None:

@@ -101,10 +101,8 @@ class DeploymentController(Controller):
                 case rollout.DeleteReplicaSet():
                     await self._delete(action.replica_set)
                 case rollout.SetRevision():
-                    patch = {"metadata": {"annotations": {revisions.REVISION: action.revision}}}
-                    deployment = await self.client.patch(
-                        self.RESOURCE, meta.name(deployment), patch, meta.namespace(deployment), type="merge"
-                    )
+                    annotations = {**deployment.metadata.annotations, revisions.REVISION: action.revision}
+                    deployment = await self.client.update(meta.replace_metadata(deployment, annotations=annotations))
                 case rollout.SetStatus():
                     await self.client.update_status(msgspec.structs.replace(deployment, status=action.status))
                 case rollout.RequeueAfter():

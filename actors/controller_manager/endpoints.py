@@ -16,6 +16,7 @@ from kubeloop.actors.controller_manager.service_endpoints import ServiceEndpoint
 
 class EndpointsController(ServiceEndpointsController):
     NAME = "endpoints-controller"
+    ACCOUNT = "endpoint-controller"
     COMPONENT = "endpoint-controller"
 
     def set_up(self) -> None:

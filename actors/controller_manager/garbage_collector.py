@@ -44,6 +44,7 @@ NOT_WATCHED = ("events",)
 
 class GarbageCollector(Controller):
     NAME = "garbage-collector-controller"
+    ACCOUNT = "generic-garbage-collector"
     WORKERS_MAX = 20
 
     def __init__(self, context: ControllerContext) -> None:

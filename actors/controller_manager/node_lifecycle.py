@@ -28,6 +28,7 @@ LEASES = "leases.coordination.k8s.io"
 
 class NodeLifecycleController(Controller):
     NAME = "node-lifecycle-controller"
+    ACCOUNT = "node-controller"
     COMPONENT = "node-controller"
     RESOURCE = "nodes"
     monitor_grace_seconds: float = MONITOR_GRACE_SECONDS

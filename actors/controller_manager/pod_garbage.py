@@ -41,6 +41,7 @@ class PodGarbageCollector(Controller):
     """Keys: "ended" for the threshold, "node/NAME" for a node that pods name and that is not (or no longer) there."""
 
     NAME = "pod-garbage-collector-controller"
+    ACCOUNT = "pod-garbage-collector"
     terminated_pods_max: int = TERMINATED_PODS_MAX
 
     def set_up(self) -> None:

@@ -226,6 +226,7 @@ class ReplicationControllerController(ReplicaSetController):
     """https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller/"""
 
     NAME = "replicationcontroller-controller"
+    ACCOUNT = "replication-controller"
     COMPONENT = "replication-controller"
     RESOURCE = "replicationcontrollers"
 

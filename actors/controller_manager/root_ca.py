@@ -25,6 +25,7 @@ class RootCaPublisher(Controller):
     """Keeps ConfigMap kube-root-ca.crt in each namespace. Until there is a CA it does nothing and watches nothing."""
 
     NAME = "root-ca-certificate-publisher-controller"
+    ACCOUNT = "root-ca-cert-publisher"
     RESOURCE = "namespaces"
     root_ca: str = ""  # PEM
 

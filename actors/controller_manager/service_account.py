@@ -20,6 +20,7 @@ DEFAULT = "default"
 
 class ServiceAccountController(Controller):
     NAME = "serviceaccount-controller"
+    ACCOUNT = "service-account-controller"
     RESOURCE = "namespaces"
 
     def set_up(self) -> None:

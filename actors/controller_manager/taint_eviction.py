@@ -23,6 +23,7 @@ class TaintEvictionController(Controller):
     """Its queue holds pods; a pod with some time left has a timer, which the end of its node's taints cancels."""
 
     NAME = "taint-eviction-controller"
+    ACCOUNT = "node-controller"
     WORKERS_MAX = 8
 
     def __init__(self, context: ControllerContext) -> None:

@@ -56,7 +56,7 @@ async def test_warnings_come_each_time() -> None:
         told: list[Sequence[str]] = []
         for name in ("a", "b"):
             body = Pod(metadata=ObjectMeta(name=name), spec=spec)
-            user = UserInfo(name="u")
+            user = UserInfo(name="u", groups=("system:masters",))
             request = Request("create", "", "v1", "pods", namespace="default", body=body, user=user)
             told.append((await cluster.client.transport.request(request)).warnings)
     assert told[0] and list(told[1]) == list(told[0])

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from kubeloop.actors.api.meta_v1 import ObjectMeta
 from kubeloop.actors.apiserver.admission import (
     default_toleration_seconds,
+    grants,
     namespace_lifecycle,
     priority,
     runtime_class,
@@ -15,6 +16,7 @@ from kubeloop.actors.apiserver.admission import (
     taint_nodes_by_condition,
 )
 from kubeloop.actors.apiserver.call import Call
+from kubeloop.actors.apiserver.rbac.authorizer import GROUP as RBAC
 
 # (call, object to be created, its namespace) -> what to change in its spec; raises StatusError (403) to refuse
 CreatePlugin = Callable[[Call, Any, str], Mapping[str, Any]]
@@ -28,6 +30,10 @@ ON_CREATE: Mapping[tuple[str, str], Sequence[CreatePlugin]] = {
     ),
     ("", "nodes"): (taint_nodes_by_condition.admit,),
     ("scheduling.k8s.io", "priorityclasses"): (priority.check_class,),
+    (RBAC, "clusterrolebindings"): (grants.admit_binding,),
+    (RBAC, "clusterroles"): (grants.admit_role,),
+    (RBAC, "rolebindings"): (grants.admit_binding,),
+    (RBAC, "roles"): (grants.admit_role,),
 }
 
 
@@ -48,6 +54,22 @@ def admit_create(call: Call, obj: Any, given: ObjectMeta, namespace: str) -> Any
         if changes:
             obj = replace(obj, spec=replace(obj.spec, **changes))
     return obj
+
+
+# (call, object to be stored, the stored one); raises StatusError (403) to refuse
+ON_UPDATE: Mapping[tuple[str, str], Callable[[Call, Any, Any], None]] = {
+    (RBAC, "clusterrolebindings"): grants.check_binding,
+    (RBAC, "clusterroles"): grants.check_role,
+    (RBAC, "rolebindings"): grants.check_binding,
+    (RBAC, "roles"): grants.check_role,
+}
+
+
+def admit_update(call: Call, obj: Any, stored: Any) -> None:
+    resource = call.route.resource
+    check = ON_UPDATE.get((resource.group, resource.plural))
+    if check is not None:
+        check(call, obj, stored)
 
 
 ON_DELETE: Mapping[tuple[str, str], Callable[[Call], None]] = {("", "namespaces"): namespace_lifecycle.check_delete}

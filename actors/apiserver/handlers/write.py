@@ -16,6 +16,7 @@ from kubeloop.actors.apiserver.call import Call
 from kubeloop.actors.apiserver.handlers import read
 from kubeloop.actors.apiserver.messages import Response
 from kubeloop.actors.apiserver.options import WriteOptions, write_options
+from kubeloop.actors.apiserver.rbac.attributes import attributes_of
 from kubeloop.actors.apiserver.registry.kind import Kind, StrategyContext
 from kubeloop.actors.apiserver.sharing import shared
 from kubeloop.actors.apiserver.watch_cache import Entry
@@ -50,6 +51,8 @@ async def create_object(call: Call, obj: Any, options: WriteOptions, *, track: b
     `track`: whether the writer comes to own the fields (an apply has seen to that itself).
     """
     kind = call.kind
+    if call.request.verb != "create" and not call.server.authorizer.always:
+        await call.server.authorizer.check(call.user, attributes_of(call.request)._replace(verb="create"))
     given = metadata.current_metadata(obj)
     namespace = checked_namespace(call, given)
     version = given.resource_version
@@ -300,6 +303,7 @@ async def write_update(
     prepare = prepare if prepare is not None else kind.prepare_for_update
     if prepare is not None:
         obj = prepare(obj, stored, call.strategy_context(options.dry_run))
+    plugins.admit_update(call, obj, stored)
     counted = kind.tracks_generation and not kind.fixed_generation and old.generation is not None
     if counted and metadata.body_changed(obj, stored):
         current = metadata.current_metadata(obj)
